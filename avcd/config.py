@@ -1,0 +1,270 @@
+"""Settings, read from ``avcd.toml`` into frozen models: name, default, unit, help. Unknown keys are errors.
+
+``Settings`` holds what one home does. Everything that shapes a product's pixels is in a recipe
+(``avcd.recipes``), never here, so that settings such as the number of workers cannot change a product.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from avcd.errors import ConfigError
+
+CONFIG_NAME = "avcd.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Drop(_Section):
+    """One drop directory: read, never written."""
+
+    name: str = Field(
+        "drop", pattern=r"^[A-Za-z0-9_.-]+$", description="logical name of the root, kept in the catalogue"
+    )
+    path: Path = Field(Path("drop"), description="the directory; relative to the home")
+    watch: Literal["native", "polling", "rescan"] = Field(
+        "native",
+        description="native: the system's file events; polling: for network shares; rescan: only the periodic rescan",
+    )
+    profile: str | None = Field(
+        None, description="instrument profile for every frame here; unset: recognised by itself"
+    )
+    site: str | None = Field(None, description="site for frames that name none; a name from sites.toml")
+
+
+class Archive(_Section):
+    """Where products are published."""
+
+    path: Path = Field(Path("archive"), description="the directory; relative to the home")
+
+
+class Database(_Section):
+    """The catalogue."""
+
+    url: str = Field(
+        "sqlite:///catalogue.sqlite", description="SQLAlchemy URL; a relative SQLite path starts at the home"
+    )
+
+
+class Watch(_Section):
+    """When a file counts as complete."""
+
+    quiet_s: float = Field(5.0, ge=0, description="[s] size and times of a file must stand still this long")
+    rescan_s: float = Field(60.0, gt=0, description="[s] between two full looks at every drop directory")
+    poll_s: float = Field(10.0, gt=0, description="[s] between two looks of a polling watch")
+
+
+class Limits(_Section):
+    """What avcd refuses to unpack."""
+
+    max_member_bytes: int = Field(4 * 2**30, gt=0, description="[bytes] largest file unpacked from an archive")
+    max_members: int = Field(10_000, gt=0, description="most files read from one archive")
+    max_ratio: float = Field(200.0, gt=1, description="largest compression ratio believed")
+
+
+class Completion(_Section):
+    """When an observation or a calibration session is complete."""
+
+    quiet_s: float = Field(900.0, ge=0, description="[s] nothing new for at least this long")
+    cadence_factor: float = Field(3.0, ge=0, description="… and for this many times (exposure + cadence)")
+    grace_s: float = Field(
+        3600.0, ge=0, description="[s] after the night's roll-over at noon, everything of the night is closed"
+    )
+    marker: str = Field(
+        "avcd-complete", description="a file of this name in a drop directory closes what lies beside and below it"
+    )
+
+
+class Workers(_Section):
+    """How jobs run."""
+
+    count: int = Field(0, ge=0, description="worker processes; 0: one for each core")
+    memory: str = Field("2 GiB", pattern=r"^\d+(\.\d+)? ?(MiB|GiB)$", description="memory all workers may use together")
+    lease_s: float = Field(
+        120.0, gt=1, description="[s] a job whose worker gave no sign of life this long is free again"
+    )
+    max_attempts: int = Field(3, ge=1, description="a job that failed this often is dead")
+    backoff_s: float = Field(5.0, ge=0, description="[s] pause before the second attempt, doubled for each further one")
+
+    @property
+    def memory_bytes(self) -> int:
+        """``memory`` in bytes."""
+        number, unit = float(self.memory[:-3]), self.memory[-3:]
+        return int(number * {"MiB": 2**20, "GiB": 2**30}[unit])
+
+    @property
+    def processes(self) -> int:
+        """``count``, with 0 resolved to the cores this process may use."""
+        return self.count or len(os.sched_getaffinity(0))
+
+
+class Processing(_Section):
+    """What is made when something is missing."""
+
+    provisional: bool = Field(
+        True,
+        description="once an observation is complete, reduce frames that lack a calibration with what is there, marked provisional",
+    )
+    previews: bool = Field(True, description="make a preview PNG of every frame, master, reduced frame and stack")
+
+
+class Settings(_Section):
+    """All settings of one home."""
+
+    drop: tuple[Drop, ...] = Field((Drop(),), description="the drop directories", min_length=1)
+    archive: Archive = Archive()
+    database: Database = Database()
+    watch: Watch = Watch()
+    limits: Limits = Limits()
+    completion: Completion = Completion()
+    workers: Workers = Workers()
+    processing: Processing = Processing()
+
+    @field_validator("drop")
+    @classmethod
+    def _distinct(cls, drops: tuple[Drop, ...]) -> tuple[Drop, ...]:
+        names = [one.name for one in drops]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two drop directories have one name: {sorted(names)}")
+        return drops
+
+
+class Home(BaseModel):
+    """An observatory's home: a directory, its settings, and the absolute paths they lead to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    settings: Settings
+
+    @model_validator(mode="after")
+    def _apart(self) -> Home:
+        archive = self.archive
+        for drop in self.settings.drop:
+            root = self.drop_path(drop)
+            if root == archive or root in archive.parents or archive in root.parents:
+                raise ValueError(f"drop directory {root} and archive {archive} lie inside one another")
+        return self
+
+    def _resolve(self, path: Path) -> Path:
+        return Path(os.path.normpath(self.path / path.expanduser()))
+
+    def drop_path(self, drop: Drop) -> Path:
+        """The absolute directory of a drop."""
+        return self._resolve(drop.path)
+
+    @property
+    def roots(self) -> dict[str, Path]:
+        """Logical root name to absolute directory."""
+        return {drop.name: self.drop_path(drop) for drop in self.settings.drop}
+
+    @property
+    def archive(self) -> Path:
+        """The absolute archive directory."""
+        return self._resolve(self.settings.archive.path)
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL, with a relative SQLite path resolved at the home."""
+        url = self.settings.database.url
+        prefix = "sqlite:///"
+        if url.startswith(prefix) and not url.startswith(prefix + "/"):
+            return prefix + str(self.path / url.removeprefix(prefix))
+        return url
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that the one daemon of this home holds a lock on."""
+        return self.path / "avcd.lock"
+
+
+def find_home(home: Path | None = None) -> Path:
+    """The home's directory: the argument, AVCD_HOME, the current directory's avcd.toml, else the user's data directory.
+
+    Raises
+    ------
+    ConfigError
+        None of these holds an avcd.toml.
+    """
+    if home is None and os.environ.get("AVCD_HOME"):
+        home = Path(os.environ["AVCD_HOME"])
+    if home is None:
+        here = Path.cwd()
+        home = here if (here / CONFIG_NAME).is_file() else Path(platformdirs.user_data_dir("avcd"))
+    home = home.expanduser().resolve()
+    if not (home / CONFIG_NAME).is_file():
+        raise ConfigError(f"{home} is no avcd home (it has no {CONFIG_NAME}); make one with: avcd init {home}")
+    return home
+
+
+def load_home(home: Path | None = None) -> Home:
+    """Read a home's settings.
+
+    Raises
+    ------
+    ConfigError
+        There is no home, or its avcd.toml is wrong; the message names the key.
+    """
+    directory = find_home(home)
+    path = directory / CONFIG_NAME
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    return parse_home(directory, table, path)
+
+
+def parse_home(directory: Path, table: dict[str, Any], path: Path) -> Home:
+    """Settings from a table, with errors that name ``path`` and the key."""
+    try:
+        return Home(path=directory, settings=Settings(**table))
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in one['loc']) or 'settings'}: {one['msg']}" for one in error.errors()]
+        raise ConfigError(f"{path}: " + "; ".join(lines)) from None
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def example_toml(overrides: dict[str, dict[str, Any]] | None = None) -> str:
+    """The commented avcd.toml: every setting at its default, with its help.
+
+    Parameters
+    ----------
+    overrides
+        Section to key to value, written instead of the default.
+
+    Returns
+    -------
+    str
+        TOML that ``load_home`` reads.
+    """
+    overrides = overrides or {}
+    lines = ["# avcd: settings of one home. Every setting stands here at its default.", ""]
+    for name, info in Settings.model_fields.items():
+        section = Drop if name == "drop" else info.annotation
+        assert isinstance(section, type)
+        assert issubclass(section, _Section)
+        lines.append(f"# {(section.__doc__ or '').strip()}")
+        if name == "drop":
+            lines.append("# Repeat the block for every further directory.")
+        lines.append(f"[[{name}]]" if name == "drop" else f"[{name}]")
+        for key, field in section.model_fields.items():
+            value = overrides.get(name, {}).get(key, field.default)
+            lines.append(f"# {field.description}")
+            lines.append(f"# {key} = " + '""' if value is None else f"{key} = {_toml_value(value)}")
+        lines.append("")
+    return "\n".join(lines)

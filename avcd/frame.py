@@ -1,0 +1,467 @@
+"""The vocabulary: what frames, products, jobs and verdicts are. No input or output here.
+
+Times are UTC. Positions are ICRS degrees. A value that a header lacks is None: unknown, never a default.
+Names follow ObsCore where it has one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntFlag, StrEnum
+from typing import Any
+
+
+class ImageType(StrEnum):
+    """What an exposure is for."""
+
+    SCIENCE = "science"
+    BIAS = "bias"
+    DARK = "dark"
+    FLAT = "flat"
+    DARK_FLAT = "dark_flat"
+    MASTER_BIAS = "master_bias"
+    MASTER_DARK = "master_dark"
+    MASTER_FLAT = "master_flat"
+    BAD_PIXEL_MASK = "bad_pixel_mask"
+    TABLE = "table"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_master(self) -> bool:
+        """Whether this is a combined calibration, delivered or built."""
+        return self in _MASTERS
+
+    @property
+    def is_raw_calibration(self) -> bool:
+        """Whether frames of this type are combined into masters."""
+        return self in _RAW_CALIBRATIONS
+
+
+_MASTERS = frozenset({ImageType.MASTER_BIAS, ImageType.MASTER_DARK, ImageType.MASTER_FLAT, ImageType.BAD_PIXEL_MASK})
+_RAW_CALIBRATIONS = frozenset({ImageType.BIAS, ImageType.DARK, ImageType.FLAT, ImageType.DARK_FLAT})
+
+
+class FrameStatus(StrEnum):
+    """Whether a frame, or the file that should hold one, is usable."""
+
+    OK = "ok"
+    UNREADABLE = "unreadable"
+    IGNORED = "ignored"
+
+
+class CalibLevel:
+    """ObsCore's calibration levels, as far as avcd uses them."""
+
+    RAW = 1
+    CALIBRATED = 2
+    COMBINED = 3
+
+
+class ProductKind(StrEnum):
+    """What avcd makes."""
+
+    MASTER_BIAS = "master_bias"
+    MASTER_DARK = "master_dark"
+    MASTER_FLAT = "master_flat"
+    BAD_PIXEL_MASK = "bad_pixel_mask"
+    REDUCED = "reduced"
+    SOURCES = "sources"
+    STACK = "stack"
+    RGB = "rgb"
+    PREVIEW = "preview"
+
+
+class ProductStatus(StrEnum):
+    """The standing of a product in the archive."""
+
+    FINAL = "final"
+    PROVISIONAL = "provisional"
+    HELD = "held"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+
+
+class JobState(StrEnum):
+    """The life of a job: waiting for inputs, ready, running, then done or dead; blocked has no inputs to wait for."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    BLOCKED = "blocked"
+    DEAD = "dead"
+
+
+class Wcs(StrEnum):
+    """Where a product's world coordinates come from."""
+
+    SOLVED = "solved"
+    DELIVERED = "delivered"
+    REFINED = "refined"
+    REFUSED = "refused"
+    NONE = "none"
+
+
+class Outcome(StrEnum):
+    """The outcome of one criterion, and of a whole verdict."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One header card, in the file's order. COMMENT, HISTORY and blank cards carry their text in ``value``."""
+
+    keyword: str
+    value: str | int | float | bool | None
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One exposure's image, identified by its content (``id``), never by its name.
+
+    ``id`` is the SHA-256 over the decompressed pixels and over the header cards less the structural and checksum
+    ones. ``gain`` and ``offset`` are the camera's settings as recorded (what must agree between a frame and its
+    calibrations); ``gain_e_per_adu`` is the conversion, known or None. ``sources`` names the card or rule each
+    value came from.
+    """
+
+    id: str
+    pixel_sha256: str = ""
+    image_type: ImageType = ImageType.UNKNOWN
+    status: FrameStatus = FrameStatus.OK
+    calib_level: int = CalibLevel.RAW
+    profile: str = ""
+    profile_version: int = 0
+    user: str | None = None
+    telescope: str | None = None
+    instrument: str | None = None
+    site: str | None = None
+    target_name: str | None = None
+    filter: str | None = None
+    binning: str | None = None  # "2x2"
+    naxis1: int | None = None
+    naxis2: int | None = None
+    window: str | None = None  # "x0,y0" of a subframe, binned pixels; "0,0" when recorded as none
+    exposure_s: float | None = None
+    set_temperature_c: float | None = None
+    ccd_temperature_c: float | None = None
+    gain: float | None = None
+    offset: float | None = None
+    readout_mode: str | None = None
+    gain_e_per_adu: float | None = None
+    read_noise_e: float | None = None
+    saturation_adu: float | None = None
+    pedestal_adu: float | None = None
+    bunit: str | None = None
+    pixel_scale_arcsec: float | None = None
+    t_min: float | None = None  # start of the exposure, MJD UTC
+    t_max: float | None = None  # end of the exposure, MJD UTC
+    date_obs: str | None = None  # t_min as ISO 8601
+    night: str | None = None  # evening date, local noon to local noon at the site
+    night_rule: str | None = None  # "site" or "utc"
+    s_ra: float | None = None
+    s_dec: float | None = None
+    has_wcs: bool = False
+    airmass: float | None = None
+    n_combined: int | None = None
+    sequence_total: int | None = None  # N of "M of N", where the header or the request says so
+    calibration: frozenset[str] = (
+        frozenset()
+    )  # what was already applied: of "bias", "dark", "flat"; masters: "bias" = removed
+    bias_included: bool | None = None  # master darks: the bias is still in it; None: not said
+    obs_id: str | None = None  # observation of a science frame
+    session_id: str | None = None  # calibration session of a raw calibration
+    warnings: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    cards: tuple[Card, ...] = ()
+    product_id: str | None = None  # set when avcd's own product is found in a drop directory
+
+    @property
+    def camera(self) -> str:
+        """The camera a frame belongs to; frames of different cameras never meet."""
+        return f"{self.telescope or '?'}/{self.instrument or '?'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberReading:
+    """What was found in one file, or in one member of an archive (``member`` is "" for the file itself)."""
+
+    member: str
+    sha256: str | None
+    size: int
+    status: FrameStatus
+    reason: str = ""
+    frames: tuple[tuple[int, Frame], ...] = ()  # (HDU number, frame)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReading:
+    """All that was found in one path below a root: the file itself first, then its members."""
+
+    relative_path: str
+    members: tuple[MemberReading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One comparison of a candidate with what is wanted."""
+
+    name: str
+    wanted: str | float | None
+    found: str | float | None
+    tolerance: str | float | None
+    outcome: Outcome
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One candidate calibration judged for one frame. ``tier`` is the best tier all of whose criteria hold, else None."""
+
+    candidate_id: str
+    outcome: Outcome
+    criteria: tuple[Criterion, ...]
+    tier: str | None = None
+    tier_rank: int | None = None
+    relaxation: float = (
+        0.0  # summed excess over the tightest tolerances, for a refusal: the smallest relaxation that would match
+    )
+    days: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a frame needs of one kind, what was chosen, and every candidate with its verdict."""
+
+    kind: str  # "bias", "dark", "flat", "bad_pixels"
+    chosen: str | None
+    tier: str | None
+    candidates: tuple[Verdict, ...]
+    relaxation: str = ""  # for a refusal: what would have matched, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A master that could serve: one that avcd builds (a product) or one that was delivered (a frame)."""
+
+    id: str
+    origin: str  # "product" or "frame"
+    like: Frame  # the settings it stands for: a representative frame of its session, or the delivered frame itself
+    bias_included: bool | None = None
+    n_combined: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputRef:
+    """One input of a product: ``origin`` is "frame" or "product"."""
+
+    role: str
+    id: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductSpec:
+    """A product that should exist. ``id`` hashes the recipe and the inputs' ids, never output bytes.
+
+    ``slot`` names the place a product fills in the archive (one frame's reduction, one observation's r stack);
+    a new product in a slot supersedes the one before.
+    """
+
+    id: str
+    kind: ProductKind
+    slot: str
+    recipe: str
+    recipe_version: int
+    parameters: Mapping[str, Any]
+    inputs: tuple[InputRef, ...]
+    status: ProductStatus  # FINAL or PROVISIONAL
+    path: str  # below the archive, POSIX, without the host's part
+    priority: int = 0  # lower runs first
+    reason: str = ""
+    telescope: str | None = None
+    instrument: str | None = None
+    target_name: str | None = None
+    filter: str | None = None
+    night: str | None = None
+    exposure_s: float | None = None
+    calib_level: int = CalibLevel.CALIBRATED
+    observations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """A product that should exist but cannot yet: the reasons, and the needs judged."""
+
+    id: str
+    kind: ProductKind
+    slot: str
+    reason: str
+    telescope: str | None = None
+    instrument: str | None = None
+    target_name: str | None = None
+    filter: str | None = None
+    night: str | None = None
+    inputs: tuple[InputRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """An observation or calibration session declared complete: with which frames, by which rule."""
+
+    subject: str  # obs_id or session_id
+    members: tuple[str, ...]  # frame ids, sorted
+    rule: str  # "explicit", "count", "quiet", "night", "idle"
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProductFact:
+    """What the catalogue knows of a product that exists."""
+
+    id: str
+    kind: ProductKind
+    slot: str
+    status: ProductStatus
+    wcs: Wcs = Wcs.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The catalogue's facts about one camera, all the planner may look at."""
+
+    camera: str
+    frames: tuple[Frame, ...] = ()
+    rejected: frozenset[str] = frozenset()  # ids of frames and products that a flag rejects
+    closures: Mapping[str, Closure] = field(default_factory=dict)
+    products: Mapping[str, ProductFact] = field(default_factory=dict)
+    dead: frozenset[str] = frozenset()  # ids of products whose jobs died
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What should exist for one camera."""
+
+    camera: str
+    specs: tuple[ProductSpec, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the one spelling that ids are hashed from."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def product_identity(
+    kind: str, recipe: str, version: int, parameters: Mapping[str, Any], inputs: tuple[InputRef, ...]
+) -> str:
+    """The id of a product: SHA-256 of its recipe and of its inputs' ids, in hexadecimal.
+
+    Parameters
+    ----------
+    kind, recipe, version, parameters
+        The recipe; parameters are JSON values.
+    inputs
+        Order does not matter: they are sorted by role and id.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    ordered = sorted((one.role, one.id) for one in inputs)
+    text = canonical_json([kind, recipe, version, dict(parameters), ordered])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class MaskBit(IntFlag):
+    """The bits of a product's MASK plane (uint16); a pixel with any bit set is not to be trusted."""
+
+    HOT = 1  # too bright in the master dark
+    DEAD = 2  # too little response in the master flat, or far too dark in the dark
+    USER = 4  # named by the observer
+    SATURATED = 8  # raw value at or above the saturation level
+    COSMIC_RAY = 16  # struck; the value was replaced from its neighbours
+    NO_DATA = 32  # no input contributed
+    NON_FINITE = 64  # NaN or infinite in the input
+    FEW_INPUTS = 128  # fewer than half of the inputs survived rejection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInput:
+    """One input of a job, resolved to bytes on this host.
+
+    For frames: ``root`` is a drop's logical name, ``member`` the archive member ("" for none), ``hdu`` the HDU, and
+    ``frame`` the catalogue's values. For products: ``root`` is "archive" and ``product`` the row of the product.
+    """
+
+    role: str
+    id: str
+    origin: str
+    root: str
+    relative_path: str
+    member: str = ""
+    hdu: int = 0
+    sha256: str = ""
+    frame: Frame | None = None
+    spec: ProductSpec | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    wcs: Wcs = Wcs.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A job that one worker owns until its lease ends; ``token`` fences everything it writes."""
+
+    job_id: str
+    token: str
+    attempt: int
+    spec: ProductSpec
+    inputs: tuple[JobInput, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """One file of a product, below the archive."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a finished job leaves: the files that are in place, and what was measured."""
+
+    files: tuple[PublishedFile, ...]  # the main file first
+    metrics: Mapping[str, float | int | str | bool | None] = field(default_factory=dict)
+    wcs: Wcs = Wcs.NONE
+    warnings: tuple[str, ...] = ()
+    s_ra: float | None = None
+    s_dec: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)  # package versions the byte promise holds for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """An observation or a calibration session with its members, as the completion rules see it."""
+
+    subject: str
+    is_observation: bool
+    members: tuple[str, ...]  # frame ids, sorted
+    night: str | None
+    night_rule: str | None
+    newest_arrival: float  # [s] since the epoch: when the newest member was first catalogued
+    longest_exposure_s: float
+    cadence_s: float  # median time between exposure starts; 0 for one frame
+    sequence_total: int | None
+    roots: tuple[tuple[str, str], ...] = ()  # (root, relative directory) of the members' files
+    site_longitude_deg: float | None = None
+    closure: Closure | None = None
