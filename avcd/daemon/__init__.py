@@ -1,0 +1,278 @@
+"""The daemon: watches, ingests, closes, plans and runs, in one loop that a scheduler wakes.
+
+APScheduler says when to look (rescan, completion, roll-over, sign of life); the file system's events say where to
+look first; the catalogue says what to do. The loop itself holds no state that matters: it can end at any instant,
+and the next one goes on from the facts.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from avcd import faults
+from avcd.association import load_rules
+from avcd.catalog import Catalog
+from avcd.config import Home
+from avcd.daemon.completion import due_closures
+from avcd.daemon.intake import Intake
+from avcd.daemon.lock import HomeLock
+from avcd.daemon.notify import notify, watchdog_interval_s
+from avcd.errors import TransientError
+from avcd.frame import JobState, ProductSpec
+from avcd.headers.profiles import load_profiles
+from avcd.planner import plan, planning_digest
+from avcd.products import sweep_temporaries
+from avcd.recipes import load_recipes
+from avcd.runner import Runner, Workplace
+from avcd.watch import DropWatcher
+
+__all__ = ["Daemon", "Progress"]
+
+log = logging.getLogger("avcd.daemon")
+_COMPLETION_S = 15.0
+_FACTS_S = 2.0  # between two looks for facts that others wrote (a flag, a closure, another home's frames)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a daemon is: for progress bars."""
+
+    files_found: int
+    files_ingested: int
+    jobs_total: int
+    jobs_done: int
+    jobs_dead: int
+    last: str = ""
+
+
+@dataclass
+class _Counts:
+    jobs_done: int = 0
+    jobs_dead: int = 0
+    last: str = ""
+
+
+class Daemon:
+    """The one daemon of a home.
+
+    Parameters
+    ----------
+    home
+        Its directories and settings.
+    progress
+        Called with a `Progress` whenever something moved.
+    clock
+        Seconds since the epoch.
+    """
+
+    def __init__(
+        self, home: Home, *, progress: Callable[[Progress], None] | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._home = home
+        self._progress = progress
+        self._clock = clock
+        self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._due: set[str] = {"rescan", "completion", "facts"}
+        self._stopping = False
+        self._counts = _Counts()
+
+    def run(self, *, until_idle: bool = False) -> int:
+        """Work until told to stop, or until nothing is left to do.
+
+        Parameters
+        ----------
+        until_idle
+            Settle and process all that is there, close every observation and session, then return.
+
+        Returns
+        -------
+        int
+            0; 1 when a job died meanwhile.
+
+        Raises
+        ------
+        HomeLockedError
+            Another daemon works on this home.
+        ConfigError
+            Settings, recipes, rules, profiles or the catalogue's version are wrong.
+        """
+        home = self._home
+        profiles = load_profiles(home.path)
+        self._recipes, self._rules = load_recipes(home.path), load_rules(home.path)
+        self._digest = planning_digest(self._recipes, self._rules, home.settings.processing)
+        with HomeLock(home.lock_path):
+            faults.mark_daemon()
+            self._catalog = Catalog(home.database_url)
+            try:
+                self._catalog.check()
+                self._intake = Intake(home, self._catalog, profiles, self._clock)
+                return self._serve(until_idle)
+            finally:
+                self._catalog.close()
+
+    def _serve(self, until_idle: bool) -> int:
+        home, settings = self._home, self._home.settings
+        owner = f"{socket.gethostname()}:{home.path}"
+        self._catalog.release(owner)
+        home.archive.mkdir(parents=True, exist_ok=True)
+        sweep_temporaries(home.archive)
+        place = Workplace(home.roots, home.archive, settings.workers.memory_bytes // settings.workers.processes)
+        self._runner = Runner(self._catalog, place, settings.workers, owner, self._clock, self._job_ended)
+        modes = {drop.name: drop.watch for drop in settings.drop}
+        watcher = DropWatcher(home.roots, modes, self._hint, poll_s=settings.watch.poll_s)
+        scheduler = self._schedule()
+        restore = {one: signal.signal(one, self._stop) for one in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            watcher.start()
+            scheduler.start()
+            notify("READY=1")
+            log.info("watching %s", ", ".join(f"{name}={path}" for name, path in home.roots.items()))
+            self._loop(until_idle)
+        finally:
+            notify("STOPPING=1")
+            scheduler.shutdown(wait=False)
+            watcher.stop()
+            self._runner.close()
+            sweep_temporaries(home.archive)
+            for one, handler in restore.items():
+                signal.signal(one, handler)
+        return 1 if self._runner.died else 0
+
+    def _schedule(self) -> BackgroundScheduler:
+        scheduler = BackgroundScheduler(timezone="UTC")
+        rescan_s = self._home.settings.watch.rescan_s
+
+        def every(seconds: float, what: str) -> None:
+            scheduler.add_job(self._wake.put, "interval", args=[what], seconds=seconds, coalesce=True, max_instances=1)
+
+        every(rescan_s, "rescan")
+        every(min(_COMPLETION_S, max(1.0, self._home.settings.completion.quiet_s / 4)), "completion")
+        every(_FACTS_S, "facts")
+        # Nights end at local noon, sites lie at every longitude: the roll-over is looked for on every hour.
+        scheduler.add_job(self._wake.put, "cron", args=["completion"], minute=0)
+        alive_s = watchdog_interval_s()
+        if alive_s:
+            every(alive_s, "alive")
+        return scheduler
+
+    def _hint(self, root: str, relative_path: str) -> None:
+        self._intake.hint(root, relative_path)
+        self._wake.put("hint")
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        log.info("%s: stopping", signal.Signals(number).name)
+        self._stopping = True
+        self._wake.put("stop")
+
+    def _loop(self, until_idle: bool) -> None:
+        while not self._stopping:
+            try:
+                moved = self._turn(until_idle)
+            except TransientError as error:
+                log.warning("%s; trying again", error)
+                moved = False
+                self._sleep(1.0)
+            self._report()
+            if moved:
+                self._drain()
+            elif until_idle and self._idle():
+                return
+            elif not self._runner.busy:
+                self._sleep(self._pause_s())
+            else:
+                self._drain()
+
+    def _turn(self, until_idle: bool) -> bool:
+        """One round of the loop; returns whether anything moved."""
+        due, self._due = self._due, set()
+        if "alive" in due:
+            notify("WATCHDOG=1")
+        moved = False
+        if "rescan" in due:
+            moved |= self._intake.rescan()
+        took = self._intake.take()
+        moved |= took
+        if until_idle and not self._intake.pending:
+            moved |= self._close(idle=True)
+        elif "completion" in due:
+            moved |= self._close(idle=False)
+        if moved or "facts" in due:
+            moved |= self._plan()
+        # With files still to take, only feed the workers; else wait for one of them.
+        moved |= self._runner.step(0.0 if took else 0.2)
+        return moved
+
+    def _close(self, *, idle: bool) -> bool:
+        groups = self._catalog.open_groups()
+        now = self._clock()
+        if idle:
+            due = [(group, "idle") for group in groups]
+        else:
+            due = due_closures(groups, now, self._home.settings.completion, self._intake.markers)
+        for group, rule in due:
+            self._catalog.close_group(group.subject, group.members, rule, now)
+            log.info("%s is complete (%s): %d frames", group.subject, rule, len(group.members))
+        return bool(due)
+
+    def _plan(self) -> bool:
+        cameras = self._catalog.cameras_to_plan(self._digest)
+        for camera in cameras:
+            revision = self._catalog.revision(camera)
+            made = plan(self._catalog.snapshot(camera), self._recipes, self._rules, self._home.settings.processing)
+            counts = self._catalog.apply_plan(made, self._digest, revision)
+            log.info("planned %s: %s", camera, counts)
+        return bool(cameras)
+
+    def _idle(self) -> bool:
+        """Nothing to settle, nothing open, nothing to run, and the rescan agrees."""
+        if self._runner.busy or self._intake.pending or self._catalog.unfinished():
+            return False
+        if self._intake.rescan() or self._intake.pending:
+            return False
+        return not self._catalog.open_groups() and not self._catalog.cameras_to_plan(self._digest)
+
+    def _pause_s(self) -> float:
+        wakeups = [one for one in (self._intake.next_due(), self._catalog.next_wakeup()) if one is not None]
+        soonest = min(wakeups, default=float("inf")) - self._clock()
+        return min(max(soonest, 0.01), _FACTS_S)
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait for something to happen, at most ``seconds``."""
+        try:
+            self._due.add(self._wake.get(timeout=seconds))
+        except queue.Empty:
+            return
+        self._drain()
+
+    def _drain(self) -> None:
+        while not self._wake.empty():
+            self._due.add(self._wake.get())
+
+    def _job_ended(self, spec: ProductSpec, state: JobState) -> None:
+        self._counts.jobs_done += state is JobState.DONE
+        self._counts.jobs_dead += state is JobState.DEAD
+        self._counts.last = f"{spec.kind} {spec.target_name or ''} {spec.filter or ''}".strip()
+
+    def _report(self) -> None:
+        if self._progress is None:
+            return
+        done = self._counts.jobs_done + self._counts.jobs_dead
+        self._progress(
+            Progress(
+                files_found=self._intake.found,
+                files_ingested=self._intake.ingested,
+                jobs_total=done + self._catalog.unfinished(),
+                jobs_done=done,
+                jobs_dead=self._counts.jobs_dead,
+                last=self._counts.last,
+            )
+        )

@@ -1,0 +1,73 @@
+"""The planner: from a camera's facts to the products that should exist. Pure and deterministic.
+
+The same facts, recipes, rules and settings give the same plan, whatever the order they were learnt in; there is no
+clock here and no look at what exists. The catalogue compares the plan with the archive: what should exist and does
+not becomes a job, what exists and should not is superseded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from avcd.association import Rules
+from avcd.config import Processing
+from avcd.errors import UsageError
+from avcd.frame import Need, Plan, Snapshot, canonical_json
+from avcd.planner.building import PlanBuilder
+from avcd.planner.masters import plan_masters
+from avcd.planner.science import explain_needs, plan_previews, plan_science
+from avcd.recipes import Recipes
+
+__all__ = ["explain", "plan", "planning_digest"]
+
+
+def plan(snapshot: Snapshot, recipes: Recipes, rules: Rules, processing: Processing) -> Plan:
+    """The products that should exist for one camera, and those that are blocked with their reasons.
+
+    Parameters
+    ----------
+    snapshot
+        The facts of one camera; the order of its frames does not matter.
+    recipes, rules, processing
+        How products are made, how calibrations are matched, what to do when one is missing.
+
+    Returns
+    -------
+    Plan
+        Specs sorted by id.
+    """
+    builder = PlanBuilder(snapshot, recipes, rules, processing)
+    plan_masters(builder)
+    plan_science(builder)
+    if processing.previews:
+        plan_previews(builder)
+    return builder.finish()
+
+
+def explain(
+    snapshot: Snapshot, recipes: Recipes, rules: Rules, frame_id: str, processing: Processing | None = None
+) -> list[Need]:
+    """Every need of one frame, with a verdict on every candidate.
+
+    Raises
+    ------
+    UsageError
+        The frame is not usable: unknown to this camera, rejected, unreadable, or one of avcd's own products.
+    """
+    builder = PlanBuilder(snapshot, recipes, rules, processing or Processing())
+    if frame_id not in builder.frames:
+        raise UsageError(f"frame {frame_id[:12]} is rejected, unreadable, or no frame of {snapshot.camera}")
+    plan_masters(builder)
+    return explain_needs(builder, builder.frames[frame_id])
+
+
+def planning_digest(recipes: Recipes, rules: Rules, processing: Processing) -> str:
+    """What, besides the facts, a plan depends on; a change of it makes every camera be planned again."""
+    text = canonical_json(
+        [
+            sorted((kind, one.name, one.version, dict(one.parameters)) for kind, one in recipes.items()),
+            rules.digest,
+            processing.model_dump(mode="json"),
+        ]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,193 @@
+"""The plan while it grows: specs, blocked places, and the priorities they inherit."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from avcd.association import Rules
+from avcd.config import Processing
+from avcd.frame import (
+    Blocked,
+    Candidate,
+    Frame,
+    FrameStatus,
+    ImageType,
+    InputRef,
+    Plan,
+    ProductKind,
+    ProductSpec,
+    ProductStatus,
+    Snapshot,
+    product_identity,
+)
+from avcd.planner.naming import directory, file_name
+from avcd.recipes import Recipe, Recipes
+
+# Within one night, what others wait for goes first; pictures of single frames go last.
+_RANK = {
+    ProductKind.MASTER_BIAS: 0,
+    ProductKind.MASTER_DARK: 1,
+    ProductKind.BAD_PIXEL_MASK: 2,
+    ProductKind.MASTER_FLAT: 3,
+    ProductKind.REDUCED: 4,
+    ProductKind.STACK: 5,
+    ProductKind.RGB: 6,
+    ProductKind.SOURCES: 7,
+    ProductKind.PREVIEW: 8,
+}
+
+
+def _priority(night: str | None, kind: ProductKind) -> int:
+    """Newest night first ("tonight's frames go before a backlog"), then by kind."""
+    ordinal = datetime.date.fromisoformat(night).toordinal() if night else 0
+    return -16 * ordinal + _RANK[kind]
+
+
+@dataclass
+class PlanBuilder:
+    """One planning run over one camera's facts. Everything it decides follows from its four arguments."""
+
+    snapshot: Snapshot
+    recipes: Recipes
+    rules: Rules
+    processing: Processing
+    specs: dict[str, ProductSpec] = field(default_factory=dict)
+    blocked: dict[str, Blocked] = field(default_factory=dict)
+    candidates: dict[str, list[Candidate]] = field(default_factory=lambda: {"bias": [], "dark": [], "flat": []})
+    bad_pixels_of_dark: dict[str, str] = field(default_factory=dict)  # id of a master dark to that of its mask
+
+    def __post_init__(self) -> None:
+        """Index the frames that may be used at all."""
+        self.frames: Mapping[str, Frame] = {
+            one.id: one
+            for one in self.snapshot.frames
+            if one.status is FrameStatus.OK and one.id not in self.snapshot.rejected and one.product_id is None
+        }
+
+    def recipe(self, kind: ProductKind) -> Recipe:
+        """The recipe of a kind."""
+        return self.recipes[kind]
+
+    def usable(self, identity: str) -> bool:
+        """Whether a product may serve others: neither rejected nor the result of a job that died."""
+        return identity not in self.snapshot.rejected and identity not in self.snapshot.dead
+
+    def members(self, image_type: ImageType) -> Iterable[tuple[str, list[Frame]]]:
+        """The closed calibration sessions of one type: session id and its usable frames, in time order."""
+        for subject, closure in sorted(self.snapshot.closures.items()):
+            frames = [self.frames[one] for one in closure.members if one in self.frames]
+            frames = [one for one in frames if one.image_type is image_type and one.session_id == subject]
+            if frames:
+                yield subject, in_time_order(frames)
+
+    def observations(self) -> Mapping[str, list[Frame]]:
+        """Every observation with its usable science frames, in time order."""
+        found: dict[str, list[Frame]] = {}
+        for one in self.frames.values():
+            if one.image_type is ImageType.SCIENCE and one.obs_id:
+                found.setdefault(one.obs_id, []).append(one)
+        return {subject: in_time_order(found[subject]) for subject in sorted(found)}
+
+    def spec(
+        self,
+        kind: ProductKind,
+        slot: str,
+        inputs: Iterable[InputRef],
+        like: Frame,
+        *,
+        stem: str,
+        suffix: str = ".fits",
+        values: Mapping[str, Any] | None = None,
+        status: ProductStatus = ProductStatus.FINAL,
+        **about: Any,
+    ) -> ProductSpec | None:
+        """Add a product that should exist; None when it was rejected or its job died.
+
+        Parameters
+        ----------
+        like
+            A frame that says telescope, night, target and filter; ``about`` overrides.
+        values
+            What else shapes the pixels (a frame's gain, say); part of the identity beside the recipe's parameters.
+        """
+        recipe = self.recipe(kind)
+        refs = tuple(sorted(set(inputs), key=lambda one: (one.role, one.id)))
+        parameters = {**recipe.parameters, **{key: value for key, value in (values or {}).items() if value is not None}}
+        identity = product_identity(kind, recipe.name, recipe.version, parameters, refs)
+        if not self.usable(identity):
+            return None
+        night = about.pop("night", like.night)
+        self.specs[identity] = found = ProductSpec(
+            id=identity,
+            kind=kind,
+            slot=slot,
+            recipe=recipe.name,
+            recipe_version=recipe.version,
+            parameters=parameters,
+            inputs=refs,
+            status=status,
+            path=f"{directory(like, night)}/{kind}/{file_name(stem, identity, suffix)}",
+            priority=_priority(night, kind),
+            telescope=like.telescope,
+            instrument=like.instrument,
+            night=night,
+            **about,
+        )
+        return found
+
+    def block(self, kind: ProductKind, slot: str, reason: str, like: Frame, inputs: Iterable[InputRef]) -> None:
+        """Note a product that should exist and cannot yet."""
+        refs = tuple(inputs)
+        recipe = self.recipe(kind)
+        identity = product_identity(kind, recipe.name, recipe.version, {"blocked": slot}, refs)
+        self.blocked[identity] = Blocked(
+            id=identity,
+            kind=kind,
+            slot=slot,
+            reason=reason,
+            telescope=like.telescope,
+            instrument=like.instrument,
+            target_name=like.target_name,
+            filter=like.filter,
+            night=like.night,
+            inputs=refs,
+        )
+
+    def finish(self) -> Plan:
+        """The plan, with every product at least as urgent as what waits for it."""
+        specs = dict(self.specs)
+        # Inputs are added before the products made from them, so one pass backwards reaches everything.
+        for identity in reversed(list(self.specs)):
+            urgent = specs[identity].priority
+            for one in specs[identity].inputs:
+                other = specs.get(one.id)
+                if other is not None and other.priority >= urgent:
+                    specs[one.id] = replace(other, priority=urgent - 1)
+        return Plan(
+            camera=self.snapshot.camera,
+            specs=tuple(specs[one] for one in sorted(specs)),
+            blocked=tuple(self.blocked[one] for one in sorted(self.blocked)),
+        )
+
+
+def in_time_order(frames: Iterable[Frame]) -> list[Frame]:
+    """Frames by start of exposure, then by id; those without a time last."""
+    return sorted(frames, key=lambda one: (one.t_min is None, one.t_min or 0.0, one.id))
+
+
+def from_frame(role: str, frame: Frame) -> InputRef:
+    """A frame as input."""
+    return InputRef(role, frame.id, "frame")
+
+
+def from_product(role: str, identity: str) -> InputRef:
+    """A product as input."""
+    return InputRef(role, identity, "product")
+
+
+def from_candidate(role: str, candidate: Candidate) -> InputRef:
+    """A chosen master as input, built or delivered."""
+    return InputRef(role, candidate.id, candidate.origin)

@@ -1,0 +1,240 @@
+"""Which products the science frames should have: reduced frames, source tables, stacks, composites, previews."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from avcd.association import judge
+from avcd.compose.filters import wavelength_nm
+from avcd.frame import (
+    CalibLevel,
+    Candidate,
+    Frame,
+    ImageType,
+    InputRef,
+    Need,
+    ProductKind,
+    ProductSpec,
+    ProductStatus,
+)
+from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
+from avcd.planner.masters import flat_needs, mask_reference
+from avcd.planner.naming import slug
+
+NEEDED = ("bias", "dark", "flat")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What one science frame is calibrated with, and what is missing."""
+
+    needs: Mapping[str, Need]
+    inputs: tuple[InputRef, ...]
+    missing: Mapping[str, str]  # kind to reason
+
+
+def calibration_of(builder: PlanBuilder, frame: Frame) -> Calibration:
+    """Judge every candidate of every kind for a science frame, and put together what serves it.
+
+    A master dark that still holds the bias stands for the bias too; a frame its vendor calibrated needs nothing.
+    """
+    needs = {kind: judge(frame, kind, builder.candidates[kind], builder.rules) for kind in NEEDED}
+    chosen = {kind: _candidate(builder, needs[kind]) for kind in NEEDED}
+    done = set(frame.calibration)
+    if frame.calib_level >= CalibLevel.CALIBRATED:
+        done |= set(NEEDED)
+    inputs: list[InputRef] = []
+    missing: dict[str, str] = {}
+    dark = chosen["dark"]
+    dark_serves = dark is not None and not _needs_bias_in_vain(dark, chosen["bias"])
+    if dark and dark.bias_included is True and dark_serves and "dark" not in done:
+        done.add("bias")
+    for kind in NEEDED:
+        candidate = chosen[kind]
+        if kind in done:
+            continue
+        if candidate is None or (kind == "dark" and not dark_serves):
+            missing[kind] = needs[kind].relaxation or "no candidate"
+        else:
+            inputs.append(from_candidate(kind, candidate))
+    if dark and "dark" not in done and dark_serves:
+        inputs += mask_reference(builder, dark.id)
+    return Calibration(needs, tuple(inputs), missing)
+
+
+def _needs_bias_in_vain(dark: Candidate, bias: Candidate | None) -> bool:
+    """A dark whose bias was removed is of no use to a frame that has no bias of its own."""
+    return dark.bias_included is False and bias is None
+
+
+def _candidate(builder: PlanBuilder, need: Need) -> Candidate | None:
+    return next((one for one in builder.candidates[need.kind] if one.id == need.chosen), None)
+
+
+def explain_needs(builder: PlanBuilder, frame: Frame) -> list[Need]:
+    """Every need of a frame with every candidate's verdict, the bad pixel mask's following that of its dark."""
+    if frame.image_type is ImageType.FLAT:
+        return list(flat_needs(builder, frame).values())
+    if frame.image_type in (ImageType.DARK, ImageType.DARK_FLAT):
+        return [judge(frame, "bias", builder.candidates["bias"], builder.rules)]
+    if frame.image_type is not ImageType.SCIENCE:
+        return []
+    needs = dict(calibration_of(builder, frame).needs)
+    dark = needs["dark"]
+    masks = [
+        replace(verdict, candidate_id=builder.bad_pixels_of_dark[verdict.candidate_id])
+        for verdict in dark.candidates
+        if verdict.candidate_id in builder.bad_pixels_of_dark
+    ]
+    chosen = builder.bad_pixels_of_dark.get(dark.chosen or "")
+    return [*needs.values(), Need("bad_pixels", chosen, dark.tier if chosen else None, tuple(masks), dark.relaxation)]
+
+
+def plan_science(builder: PlanBuilder) -> None:
+    """Add what every observation should have."""
+    for subject, frames in builder.observations().items():
+        closure = builder.snapshot.closures.get(subject)
+        members = set(closure.members) if closure else set()
+        reduced: dict[str, ProductSpec] = {}
+        for frame in frames:
+            spec = _plan_reduced(builder, subject, frame, closed=frame.id in members)
+            if spec:
+                reduced[frame.id] = spec
+        if members:
+            _plan_combined(builder, subject, [one for one in frames if one.id in members], reduced)
+
+
+def _plan_reduced(builder: PlanBuilder, subject: str, frame: Frame, *, closed: bool) -> ProductSpec | None:
+    slot = f"reduced:{frame.id}"
+    raw = from_frame("raw", frame)
+    calibration = calibration_of(builder, frame)
+    provisional = bool(calibration.missing)
+    reason = "; ".join(f"{kind}: {why}" for kind, why in calibration.missing.items())
+    if provisional and not (closed and builder.processing.provisional):
+        builder.block(ProductKind.REDUCED, slot, reason, frame, [raw])
+        return None
+    values = {
+        "exposure_s": frame.exposure_s,
+        "gain_e_per_adu": frame.gain_e_per_adu,
+        "read_noise_e": frame.read_noise_e,
+        "saturation_adu": frame.saturation_adu,
+        "pedestal_adu": frame.pedestal_adu,
+        "pixel_scale_arcsec": frame.pixel_scale_arcsec,
+    }
+    status = ProductStatus.PROVISIONAL if provisional else ProductStatus.FINAL
+    about = {
+        "target_name": frame.target_name,
+        "filter": frame.filter,
+        "exposure_s": frame.exposure_s,
+        "observations": (subject,),
+    }
+    stem = f"{_stem(frame)}-{slug((frame.date_obs or 'no-date')[:19].replace(':', ''))}"
+    spec = builder.spec(
+        ProductKind.REDUCED, slot, [raw, *calibration.inputs], frame, stem=stem, values=values, status=status, reason=reason, **about
+    )
+    if spec:
+        builder.spec(
+            ProductKind.SOURCES, f"sources:{frame.id}", [from_product("reduced", spec.id)], frame, stem=stem, status=status, **about
+        )
+    return spec
+
+
+def _stem(frame: Frame) -> str:
+    return f"{slug(frame.target_name, 'no-target')}-{slug(frame.filter, 'nofilter')}"
+
+
+def _plan_combined(builder: PlanBuilder, subject: str, frames: list[Frame], reduced: Mapping[str, ProductSpec]) -> None:
+    """The stacks of a closed observation, one a filter and detector geometry, and its colour composite."""
+    groups: dict[tuple[str | None, ...], list[Frame]] = {}
+    for frame in frames:
+        groups.setdefault((frame.filter, frame.binning, str(frame.naxis1), str(frame.naxis2)), []).append(frame)
+    stacks: dict[str, tuple[int, ProductSpec]] = {}
+    for key in sorted(groups, key=str):
+        members = [one for one in groups[key] if one.id in reduced]
+        if not members:
+            continue
+        spec = _plan_stack(builder, subject, key, members, [reduced[one.id] for one in members], len(groups[key]))
+        # Two geometries of one filter: the one with more frames goes into the composite.
+        if spec and key[0] and (key[0] not in stacks or stacks[key[0]][0] < len(members)):
+            stacks[key[0]] = (len(members), spec)
+    _plan_rgb(builder, subject, frames[0], {name: spec for name, (_, spec) in stacks.items()})
+
+
+def _plan_stack(
+    builder: PlanBuilder, subject: str, key: tuple[str | None, ...], members: list[Frame], inputs: list[ProductSpec], wanted: int
+) -> ProductSpec | None:
+    missing = wanted - len(members)
+    provisional = missing or any(one.status is ProductStatus.PROVISIONAL for one in inputs)
+    return builder.spec(
+        ProductKind.STACK,
+        ":".join(["stack", subject, *(part or "-" for part in key)]),
+        [from_product("reduced", one.id) for one in inputs],
+        members[0],
+        stem=_stem(members[0]),
+        status=ProductStatus.PROVISIONAL if provisional else ProductStatus.FINAL,
+        reason=f"{missing} of {wanted} frames have no reduced frame" if missing else "",
+        target_name=members[0].target_name,
+        filter=members[0].filter,
+        exposure_s=sum(one.exposure_s or 0.0 for one in members),
+        calib_level=3,
+        observations=(subject,),
+    )
+
+
+def _plan_rgb(builder: PlanBuilder, subject: str, like: Frame, stacks: Mapping[str, ProductSpec]) -> None:
+    known = {name: spec for name, spec in stacks.items() if wavelength_nm(name) is not None}
+    if len(known) < 2:
+        return
+    provisional = any(one.status is ProductStatus.PROVISIONAL for one in known.values())
+    builder.spec(
+        ProductKind.RGB,
+        f"rgb:{subject}",
+        [from_product(f"stack {name}", spec.id) for name, spec in known.items()],
+        like,
+        stem=f"{slug(like.target_name, 'no-target')}-rgb",
+        suffix=".png",
+        status=ProductStatus.PROVISIONAL if provisional else ProductStatus.FINAL,
+        target_name=like.target_name,
+        calib_level=3,
+        observations=(subject,),
+    )
+
+
+def plan_previews(builder: PlanBuilder) -> None:
+    """A picture of every usable image frame, and of every master, reduced frame and stack."""
+    for frame in sorted(builder.frames.values(), key=lambda one: one.id):
+        if frame.image_type not in (ImageType.TABLE, ImageType.UNKNOWN, ImageType.BAD_PIXEL_MASK):
+            builder.spec(
+                ProductKind.PREVIEW,
+                f"preview:{frame.id}",
+                [from_frame("image", frame)],
+                frame,
+                stem=f"raw-{frame.image_type}-{slug((frame.date_obs or 'no-date')[:19].replace(':', ''))}",
+                suffix=".png",
+                target_name=frame.target_name,
+                filter=frame.filter,
+                calib_level=frame.calib_level,
+                observations=(frame.obs_id,) if frame.obs_id else (),
+            )
+    by_id = {one.id: one for one in builder.snapshot.frames}
+    for spec in list(builder.specs.values()):
+        if spec.kind in (ProductKind.SOURCES, ProductKind.RGB, ProductKind.PREVIEW):
+            continue
+        raw = next((by_id[one.id] for one in spec.inputs if one.id in by_id), None)
+        like = raw or Frame(id=spec.id, telescope=spec.telescope, instrument=spec.instrument, night=spec.night)
+        builder.spec(
+            ProductKind.PREVIEW,
+            f"preview:{spec.slot}",
+            [from_product("image", spec.id)],
+            like,
+            night=spec.night,
+            stem=spec.path.rsplit("/", 1)[-1].rsplit("-", 1)[0] + f"-{spec.kind}",
+            suffix=".png",
+            status=spec.status,
+            target_name=spec.target_name,
+            filter=spec.filter,
+            calib_level=spec.calib_level,
+            observations=spec.observations,
+        )
+

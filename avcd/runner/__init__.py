@@ -1,0 +1,177 @@
+"""The runner: claim a job, have a worker do it, record the result. One transaction each, fenced by the lease.
+
+The catalogue is the queue. Whatever dies, nothing is lost: a claimed job whose worker or daemon died is free again
+when its lease ends (at once, when the same home starts again), and doing it again gives the same bytes under the
+same name.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from avcd import faults
+from avcd.catalog import Catalog
+from avcd.config import Workers
+from avcd.errors import AvcdError, LeaseLostError
+from avcd.frame import Claim, JobState, ProductSpec, Published
+from avcd.runner.worker import Workplace, initialise, prepare_environment, work
+
+__all__ = ["Runner", "Workplace"]
+
+log = logging.getLogger("avcd.runner")
+
+
+class Runner:
+    """A process pool fed from the catalogue's jobs.
+
+    Parameters
+    ----------
+    catalog, place, settings
+        The queue, the directories, and how many workers.
+    owner
+        Who claims: the same text after a restart of the same home.
+    clock
+        Seconds since the epoch.
+    on_done
+        Called with (spec, state) after each finished attempt.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        place: Workplace,
+        settings: Workers,
+        owner: str,
+        clock: Callable[[], float],
+        on_done: Callable[[ProductSpec, JobState], None] | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._place = place
+        self._settings = settings
+        self._owner = owner
+        self._clock = clock
+        self._on_done = on_done
+        self._pool: ProcessPoolExecutor | None = None
+        self._running: dict[Future[Published], Claim] = {}
+        self._renewed = clock()
+        self.died = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether jobs are under way in this process."""
+        return bool(self._running)
+
+    def step(self, timeout_s: float) -> bool:
+        """Feed free workers, wait at most ``timeout_s`` for one to finish, record what finished.
+
+        Returns
+        -------
+        bool
+            Whether anything was claimed or recorded.
+        """
+        moved = self._feed()
+        if self._running:
+            done, _ = wait(self._running, timeout=timeout_s, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._settle(future, self._running.pop(future))
+                moved = True
+            self._renew()
+            moved |= self._feed()
+        return moved
+
+    def _feed(self) -> bool:
+        moved = False
+        while len(self._running) < self._settings.processes:
+            claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
+            if claim is None:
+                break
+            faults.reach("leased")
+            try:
+                future = self._executor().submit(work, claim, self._place)
+            except BrokenProcessPool:
+                self._drop_pool()
+                future = self._executor().submit(work, claim, self._place)
+            self._running[future] = claim
+            moved = True
+        return moved
+
+    def _executor(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            prepare_environment()
+            # Spawned, not forked: the daemon has threads, and a fork would copy their locks in whatever state.
+            self._pool = ProcessPoolExecutor(
+                self._settings.processes,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=initialise,
+                initargs=(os.getpid(),),
+            )
+        return self._pool
+
+    def _settle(self, future: Future[Published], claim: Claim) -> None:
+        spec = claim.spec
+        try:
+            published = future.result()
+            faults.reach("before_commit")
+            self._catalog.finish_job(claim, published, self._clock())
+            faults.reach("after_commit")
+            state = JobState.DONE
+            log.info("%s done: %s", spec.kind, spec.path)
+        except LeaseLostError as error:
+            log.warning("%s %s: %s", spec.kind, spec.id[:12], error)
+            return
+        except BrokenProcessPool:
+            self._drop_pool()
+            state = self._fail(claim, "its worker process died (out of memory, or killed)", retry=True)
+        except AvcdError as error:
+            state = self._fail(claim, str(error), retry=error.retry)
+        except Exception as error:  # a defect in a stage must not end the daemon: the job dies, visibly, with its trace
+            log.exception("%s %s failed unexpectedly", spec.kind, spec.id[:12])
+            state = self._fail(claim, f"{type(error).__name__}: {error}", retry=False)
+        if self._on_done:
+            self._on_done(spec, state)
+
+    def _fail(self, claim: Claim, reason: str, *, retry: bool) -> JobState:
+        state = self._catalog.fail_job(
+            claim,
+            reason,
+            retry=retry,
+            max_attempts=self._settings.max_attempts,
+            backoff_s=self._settings.backoff_s,
+            now=self._clock(),
+        )
+        self.died += state is JobState.DEAD
+        log.log(
+            logging.ERROR if state is JobState.DEAD else logging.WARNING,
+            "%s %s is %s (attempt %d): %s", claim.spec.kind, claim.spec.id[:12], state, claim.attempt, reason,
+        )  # fmt: skip
+        return state
+
+    def _renew(self) -> None:
+        now = self._clock()
+        if self._running and now - self._renewed > self._settings.lease_s / 3:
+            self._catalog.renew([one.token for one in self._running.values()], self._settings.lease_s, now)
+            self._renewed = now
+
+    def _drop_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def close(self) -> None:
+        """End the workers and give their jobs back."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            processes = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.kill()
+            for process in processes:
+                process.join()
+        if self._running:
+            self._running.clear()
+            self._catalog.release(self._owner)

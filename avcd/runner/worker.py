@@ -1,0 +1,116 @@
+"""What happens inside a worker process: one claimed job, from its inputs to files in place.
+
+A worker reads its inputs, runs the stage, and publishes the files. It never touches the catalogue: the daemon
+records the result in one transaction, fenced by the lease's token.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from avcd import faults
+from avcd.errors import ProcessingError, StorageError
+from avcd.frame import Claim, JobInput, Published
+from avcd.products import publish
+from avcd.stages import Opener, run_stage
+
+# The packages whose versions the promise of equal bytes holds for.
+_RECORDED = ("avcd", "numpy", "scipy", "astropy", "ccdproc", "astroscrappy", "sep", "astroalign", "reproject", "pillow")
+_PR_SET_PDEATHSIG = 1
+# One thread each: sums over threads come out in another order every time, and the pool already uses every core.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a worker finds its inputs and puts its products, and how much memory it may use."""
+
+    roots: Mapping[str, Path]
+    archive: Path
+    memory_bytes: int
+
+
+def prepare_environment() -> None:
+    """Set what worker processes inherit: one BLAS thread each. Call before the pool starts."""
+    for name in _ONE_THREAD:
+        os.environ[name] = "1"
+
+
+def initialise(parent: int) -> None:
+    """Tie this worker's life to its parent's, and leave the terminal's Ctrl-C to the daemon."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it died before the kernel was told
+        os._exit(1)
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+@functools.cache
+def environment() -> Mapping[str, str]:
+    """The versions of Python and of the packages that shape products."""
+    return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in _RECORDED}}
+
+
+def open_inputs(place: Workplace) -> Opener:
+    """A function from a job's input to the path of its bytes on this host."""
+
+    def path_of(one: JobInput) -> Path:
+        base = place.archive if one.root == "archive" else place.roots.get(one.root)
+        if base is None:
+            raise ProcessingError(f"no drop directory is named {one.root!r} here; {one.relative_path} cannot be read")
+        path = base / one.relative_path
+        if not path.exists():
+            raise ProcessingError(f"input {one.role} is gone: {one.root}/{one.relative_path}")
+        return path
+
+    return path_of
+
+
+def work(claim: Claim, place: Workplace) -> Published:
+    """Do one job: run its stage, publish its files.
+
+    Returns
+    -------
+    Published
+        The files in place and what was measured.
+
+    Raises
+    ------
+    AvcdError
+        As the stage or the file system says; the class tells whether to try again.
+    """
+    faults.reach("running")
+    try:
+        output = run_stage(claim, open_inputs(place), place.memory_bytes)
+        files = tuple(
+            publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files
+        )
+    except MemoryError as error:
+        raise StorageError(f"out of memory in {claim.spec.kind}; give [workers] fewer processes or more memory") from error
+    return Published(
+        files=files,
+        metrics=output.metrics,
+        wcs=output.wcs,
+        warnings=output.warnings,
+        s_ra=output.s_ra,
+        s_dec=output.s_dec,
+        environment=environment(),
+    )
