@@ -143,6 +143,7 @@ class Frame:
     telescope: str | None = None
     instrument: str | None = None
     site: str | None = None
+    site_longitude_deg: float | None = None  # east positive; from the header or the site's profile
     target_name: str | None = None
     filter: str | None = None
     binning: str | None = None  # "2x2"
