@@ -1,0 +1,297 @@
+"""Products on disk: avcd's FITS format, and publishing that is whole or not at all.
+
+A FITS product has the image as its primary HDU (float32, unit in BUNIT), then MASK (uint16 bit plane, its bits named
+in the header), UNCERT (float32, one standard deviation), PROVENANCE (one row an input) and PARAMETERS, then any
+further tables. Every HDU carries CHECKSUM and DATASUM. Equal content gives equal bytes: nothing of time, host, path or
+attempt goes in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS, FITSFixedWarning
+from PIL import Image
+
+from avcd import faults
+from avcd.errors import ProductError, StorageError
+from avcd.frame import MaskBit, PublishedFile, canonical_json
+
+_TEMPORARY = ".part"
+# What each mask bit means, in its card's comment.
+_BIT_MEANING = {
+    MaskBit.HOT: "hot: too bright in the master dark",
+    MaskBit.DEAD: "dead: too little response",
+    MaskBit.USER: "named by the observer",
+    MaskBit.SATURATED: "saturated",
+    MaskBit.COSMIC_RAY: "cosmic ray, replaced",
+    MaskBit.NO_DATA: "no input contributed",
+    MaskBit.NON_FINITE: "not a number in the input",
+    MaskBit.FEW_INPUTS: "few inputs survived rejection",
+}
+
+
+@dataclass(frozen=True)
+class ImageContent:
+    """An image product in memory.
+
+    ``data`` float32 (ny, nx), ``mask`` uint16 of `MaskBit`, ``uncertainty`` one standard deviation in the same unit;
+    ``header`` the cards that describe it; ``provenance`` rows of role, id, name, sha256.
+    """
+
+    data: np.ndarray
+    unit: str
+    mask: np.ndarray | None = None
+    uncertainty: np.ndarray | None = None
+    header: fits.Header = field(default_factory=fits.Header)
+    provenance: Sequence[Mapping[str, str]] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
+
+    def to_ccd(self) -> CCDData:
+        """As CCDData: the mask plane stays uint16; the WCS is set where the header has a celestial one."""
+        uncertainty = None if self.uncertainty is None else StdDevUncertainty(self.uncertainty)
+        found = CCDData(self.data, unit=self.unit or "adu", mask=self.mask, uncertainty=uncertainty)
+        found.meta = self.header
+        found.wcs = celestial_wcs(self.header)
+        return found
+
+
+def celestial_wcs(header: fits.Header) -> WCS | None:
+    """The celestial world coordinates of a header; None when it has none."""
+    if "CTYPE1" not in header:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        found = WCS(header, naxis=2)
+    return found if found.has_celestial else None
+
+
+def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
+    """Write an image product; the same content gives the same bytes.
+
+    Raises
+    ------
+    ValueError
+        The planes differ in shape.
+    """
+    shape = content.data.shape
+    planes = {"MASK": content.mask, "UNCERT": content.uncertainty}
+    for name, plane in planes.items():
+        if plane is not None and plane.shape != shape:
+            raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
+    primary = fits.PrimaryHDU(np.ascontiguousarray(content.data, dtype=np.float32), content.header.copy())
+    primary.header["EXTNAME"] = "SCI"
+    if content.unit:
+        primary.header["BUNIT"] = content.unit
+    hdus: list[Any] = [primary]
+    if content.mask is not None:
+        mask = fits.ImageHDU(np.ascontiguousarray(content.mask, dtype=np.uint16), name="MASK")
+        for number, bit in enumerate(MaskBit):
+            mask.header[f"MSKBIT{number}"] = (bit.name, f"{int(bit)}: {_BIT_MEANING[bit]}")
+        hdus.append(mask)
+    if content.uncertainty is not None:
+        uncertainty = fits.ImageHDU(np.ascontiguousarray(content.uncertainty, dtype=np.float32), name="UNCERT")
+        uncertainty.header["UTYPE"] = ("STDDEV", "one standard deviation")
+        if content.unit:
+            uncertainty.header["BUNIT"] = content.unit
+        hdus.append(uncertainty)
+    hdus += _record_tables(content.provenance, content.parameters)
+    hdus += [fits.BinTableHDU(table, name=name) for name, table in content.tables.items()]
+    _write_hdus(hdus, stream)
+
+
+def write_table_fits(
+    table: Table, name: str, header: fits.Header, provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], stream: BinaryIO
+) -> None:
+    """Write a product that is a table: an empty primary with ``header``, the table, PROVENANCE and PARAMETERS."""
+    hdus = [fits.PrimaryHDU(header=header.copy()), fits.BinTableHDU(table, name=name), *_record_tables(provenance, parameters)]
+    _write_hdus(hdus, stream)
+
+
+def _record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
+    columns = {name: [_ascii(str(row[name])) for row in provenance] for name in ("role", "id", "name", "sha256")}
+    values = {"name": sorted(parameters), "value": [_ascii(canonical_json(parameters[key])) for key in sorted(parameters)]}
+    found = []
+    for title, texts in (("PROVENANCE", columns), ("PARAMETERS", values)):
+        if any(texts.values()):
+            table = Table({name: np.array(cells, dtype="S") for name, cells in texts.items()})
+            found.append(fits.BinTableHDU(table, name=title))
+    return found
+
+
+def _ascii(text: str) -> str:
+    """Tables hold ASCII; other letters are written as escapes, so that two names never become one."""
+    return text.encode("ascii", "backslashreplace").decode()
+
+
+def _write_hdus(hdus: Sequence[Any], stream: BinaryIO) -> None:
+    for hdu in hdus:
+        # The default comments say when the sum was made, which would differ in every file.
+        hdu.add_datasum(when="data unit checksum")
+        hdu.add_checksum(when="HDU checksum", override_datasum=False)
+    buffer = io.BytesIO()
+    fits.HDUList(list(hdus)).writeto(buffer, checksum=False)
+    stream.write(buffer.getvalue())
+
+
+def read_image_product(path: Path) -> ImageContent:
+    """Read an image product.
+
+    Raises
+    ------
+    ProductError
+        The file is missing, or not in avcd's format.
+    """
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            header = hdus[0].header.copy()
+            unit = str(header.get("BUNIT", ""))
+            by_name = {hdu.name: hdu for hdu in hdus}
+            data = np.asarray(hdus[0].data, dtype=np.float32)
+            mask = by_name["MASK"].data.astype(np.uint16) if "MASK" in by_name else None
+            uncertainty = by_name["UNCERT"].data.astype(np.float32) if "UNCERT" in by_name else None
+            provenance = [dict(zip(row.array.names, map(str, row), strict=True)) for row in _rows(by_name.get("PROVENANCE"))]
+            tables = {
+                name: Table(hdu.data)
+                for name, hdu in by_name.items()
+                if isinstance(hdu, fits.BinTableHDU) and name not in ("PROVENANCE", "PARAMETERS")
+            }
+    except (OSError, TypeError, ValueError) as error:
+        raise ProductError(f"{path.name} cannot be read as a product: {error}") from error
+    return ImageContent(data, unit, mask, uncertainty, header, provenance, {}, tables)
+
+
+def _rows(hdu: Any) -> Any:
+    return () if hdu is None else hdu.data
+
+
+def verify_fits(path: Path) -> None:
+    """Check that a file is FITS whose every HDU has right sums.
+
+    Raises
+    ------
+    ProductError
+        It is not.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", AstropyUserWarning)
+            with fits.open(path, checksum=True, memmap=False) as hdus:
+                for hdu in hdus:
+                    hdu.verify("exception")
+                    if "CHECKSUM" not in hdu.header or "DATASUM" not in hdu.header:
+                        raise ProductError(f"{path.name}: HDU {hdu.name} carries no checksum")
+                    _ = hdu.data
+    except (OSError, AstropyUserWarning, fits.VerifyError) as error:
+        raise ProductError(f"{path.name} is damaged: {error}") from error
+
+
+def verify_picture(path: Path) -> None:
+    """Check that a picture can be decoded.
+
+    Raises
+    ------
+    ProductError
+        It cannot.
+    """
+    if path.suffix.rstrip(_TEMPORARY) in (".tif", ".tiff") or ".tif" in path.name:
+        import tifffile
+
+        try:
+            tifffile.imread(path)
+        except (OSError, ValueError, tifffile.TiffFileError) as error:
+            raise ProductError(f"{path.name} is no readable picture: {error}") from error
+        return
+    try:
+        with Image.open(path) as picture:
+            picture.verify()
+    except (OSError, SyntaxError) as error:
+        raise ProductError(f"{path.name} is no readable picture: {error}") from error
+
+
+def publish(
+    archive: Path, relative: str, write: Callable[[BinaryIO], None], verify: Callable[[Path], None], token: str
+) -> PublishedFile:
+    """Put one file into the archive: temporary name, write, fsync, verify, rename, fsync the directory.
+
+    A crash leaves at most a temporary file, which `sweep_temporaries` removes; an error leaves nothing.
+
+    Parameters
+    ----------
+    relative
+        POSIX path below the archive.
+    write, verify
+        Write the content to a stream; check the written file, raising ProductError.
+    token
+        Of the lease: keeps two attempts' temporary files apart.
+
+    Returns
+    -------
+    PublishedFile
+        Path, SHA-256 and size of what is in place.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, or the file system answers with an error.
+    ProductError
+        What was written does not verify.
+    """
+    target = archive / relative
+    temporary = target.with_name(f".{target.name}.{token}{_TEMPORARY}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            faults.reach("written")
+            os.fsync(stream.fileno())
+        faults.reach("fsynced")
+        verify(temporary)
+        digest = hashlib.sha256()
+        with temporary.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        size = temporary.stat().st_size
+        temporary.replace(target)
+        _fsync_directory(target.parent)
+        faults.reach("renamed")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {relative}: {error.strerror or error}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return PublishedFile(relative, digest.hexdigest(), size)
+
+
+def _fsync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep_temporaries(archive: Path) -> int:
+    """Remove what interrupted attempts left; only for the daemon that holds the home's lock. Returns how many."""
+    count = 0
+    for path in archive.rglob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
+        count += 1
+    return count
