@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from avcd.association import judge
 from avcd.frame import Candidate, Frame, ImageType, InputRef, Need, ProductKind
+from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
-from avcd.planner.naming import number, slug
+from avcd.planner.naming import number
 
 _DELIVERED = {
     ImageType.MASTER_BIAS: "bias",
@@ -23,7 +24,13 @@ def plan_masters(builder: PlanBuilder) -> None:
         kind = _DELIVERED.get(frame.image_type)
         if kind:
             builder.candidates[kind].append(
-                Candidate(id=frame.id, origin="frame", like=frame, bias_included=frame.bias_included, n_combined=frame.n_combined)
+                Candidate(
+                    id=frame.id,
+                    origin="frame",
+                    like=frame,
+                    bias_included=frame.bias_included,
+                    n_combined=frame.n_combined,
+                )
             )
     for session, frames in builder.members(ImageType.BIAS):
         _plan_bias(builder, session, frames)

@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-
 from avcd.frame import Frame
-
-
-def slug(text: str | None, default: str = "unknown") -> str:
-    """``text`` as lower-case ASCII words joined by hyphens, safe in any file name; ``default`` when nothing is left.
-
-    Examples
-    --------
-    >>> slug("Cat's Eye Nebula")
-    'cats-eye-nebula'
-    >>> slug(None)
-    'unknown'
-    """
-    plain = unicodedata.normalize("NFKD", text or "").encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9+]+", "-", plain.lower().replace("'", "")).strip("-+")[:60] or default
+from avcd.naming import slug
 
 
 def number(value: float | None) -> str:

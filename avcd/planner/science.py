@@ -18,9 +18,9 @@ from avcd.frame import (
     ProductSpec,
     ProductStatus,
 )
+from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.masters import flat_needs, mask_reference
-from avcd.planner.naming import slug
 
 NEEDED = ("bias", "dark", "flat")
 
@@ -131,11 +131,25 @@ def _plan_reduced(builder: PlanBuilder, subject: str, frame: Frame, *, closed: b
     }
     stem = f"{_stem(frame)}-{slug((frame.date_obs or 'no-date')[:19].replace(':', ''))}"
     spec = builder.spec(
-        ProductKind.REDUCED, slot, [raw, *calibration.inputs], frame, stem=stem, values=values, status=status, reason=reason, **about
+        ProductKind.REDUCED,
+        slot,
+        [raw, *calibration.inputs],
+        frame,
+        stem=stem,
+        values=values,
+        status=status,
+        reason=reason,
+        **about,
     )
     if spec:
         builder.spec(
-            ProductKind.SOURCES, f"sources:{frame.id}", [from_product("reduced", spec.id)], frame, stem=stem, status=status, **about
+            ProductKind.SOURCES,
+            f"sources:{frame.id}",
+            [from_product("reduced", spec.id)],
+            frame,
+            stem=stem,
+            status=status,
+            **about,
         )
     return spec
 
@@ -162,7 +176,12 @@ def _plan_combined(builder: PlanBuilder, subject: str, frames: list[Frame], redu
 
 
 def _plan_stack(
-    builder: PlanBuilder, subject: str, key: tuple[str | None, ...], members: list[Frame], inputs: list[ProductSpec], wanted: int
+    builder: PlanBuilder,
+    subject: str,
+    key: tuple[str | None, ...],
+    members: list[Frame],
+    inputs: list[ProductSpec],
+    wanted: int,
 ) -> ProductSpec | None:
     missing = wanted - len(members)
     provisional = missing or any(one.status is ProductStatus.PROVISIONAL for one in inputs)
@@ -237,4 +256,3 @@ def plan_previews(builder: PlanBuilder) -> None:
             calib_level=spec.calib_level,
             observations=spec.observations,
         )
-
