@@ -1,0 +1,174 @@
+"""Filters and order of lists: parsed once, then turned into conditions on one table."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, String, Table, func, select
+
+from avcd.catalog.models import file_frames, files, frames, jobs, products
+from avcd.errors import UsageError
+
+NAMES = ("telescope", "night", "target", "filter", "type", "status", "since", "until", "sort", "limit")
+_MJD_OF_1970 = 40587.0
+_OF_FRAMES = ("telescope", "night", "target", "filter", "type", "since", "until")
+_GROUP_KEYS = ("id", "telescope", "target_name", "night", "state", "revision")
+# What comes after the wanted column, so that the order is complete.
+_TIES = {
+    "frame": ("id",),
+    "file": ("root", "relative_path", "member"),
+    "product": ("kind", "path", "id"),
+    "job": ("id",),
+}
+_SPELLINGS = {"path": "relative_path", "target": "target_name", "type": "image_type"}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The filters of one list."""
+
+    wanted: Mapping[str, Any]
+    sort: str
+    descending: bool
+    limit: int | None
+
+    @classmethod
+    def parse(cls, filters: Mapping[str, Any], default_sort: str) -> Filters:
+        """Filters from keyword arguments; None is none.
+
+        Raises
+        ------
+        UsageError
+            A name or a value is not known.
+        """
+        given = {name: value for name, value in filters.items() if value is not None}
+        unknown = sorted(set(given) - set(NAMES))
+        if unknown:
+            raise UsageError(f"no filter is named {', '.join(unknown)}; there are {', '.join(NAMES)}")
+        sort = str(given.pop("sort", default_sort))
+        limit = given.pop("limit", None)
+        if limit is not None and int(limit) < 0:
+            raise UsageError("limit: not below 0")
+        return cls(given, sort.lstrip("-"), sort.startswith("-"), None if limit is None else int(limit))
+
+    def values(self, name: str) -> list[str] | None:
+        """The values wanted of one filter; None for all."""
+        value = self.wanted.get(name)
+        if value is None:
+            return None
+        if isinstance(value, str):
+            # Targets may have commas in their names.
+            return [value] if name == "target" else [one.strip() for one in value.split(",") if one.strip()]
+        return [str(one) for one in value] if isinstance(value, Iterable) else [str(value)]
+
+    def arranged(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Rows made in Python (observations, nights): by state, in order, at most ``limit``."""
+        if self.sort not in _GROUP_KEYS:
+            raise UsageError(f"cannot sort by {self.sort}; there are {', '.join(_GROUP_KEYS)}")
+        states = self.values("status")
+        found = [row for row in rows if states is None or row["state"] in states]
+        known = [row for row in found if row[self.sort] is not None]
+        known.sort(key=lambda row: row[self.sort], reverse=self.descending)
+        known += [row for row in found if row[self.sort] is None]
+        return iter(known if self.limit is None else known[: self.limit])
+
+
+def ordered_ids(connection: Connection, table: Table, chosen: Filters) -> list[Any]:
+    """The ids of the rows that pass, in order. Unknown values come last on either database, whichever the direction."""
+    conditions = {"frame": frame_conditions, "file": _file_conditions}.get(table.name)
+    where = conditions(chosen) if conditions else _made_conditions(table, chosen)
+    statement = select(table.c.id).where(*where)
+    if table.name == "frame" and chosen.values("status"):
+        statement = statement.where(table.c.status.in_(chosen.values("status") or []))
+    column = _sort_column(table, chosen.sort)
+    first = _bytewise(connection, column)
+    statement = statement.order_by(column.is_(None), first.desc() if chosen.descending else first)
+    for name in _TIES[table.name]:
+        statement = statement.order_by(_bytewise(connection, table.c[name]))
+    if chosen.limit is not None:
+        statement = statement.limit(chosen.limit)
+    return list(connection.execute(statement).scalars())
+
+
+def _sort_column(table: Table, name: str) -> Any:
+    spelled = name if name in table.c else _SPELLINGS.get(name, name)
+    if name == "type" and "kind" in table.c:
+        spelled = "kind"
+    if name == "status" and table is jobs:
+        spelled = "state"
+    if spelled not in table.c or table.c[spelled].type.python_type in (list, dict):
+        raise UsageError(f"cannot sort by {name}")
+    return table.c[spelled]
+
+
+def _bytewise(connection: Connection, column: Any) -> Any:
+    """A column in an order that no server's language changes."""
+    is_text = isinstance(getattr(column.type, "impl", column.type), String)
+    return column.collate("C") if is_text and connection.dialect.name == "postgresql" else column
+
+
+def frame_conditions(chosen: Filters) -> list[Any]:
+    """The conditions on frames, less that on their status."""
+    columns = {"telescope": frames.c.telescope, "target": frames.c.target_name, "type": frames.c.image_type}
+    found = _common_conditions(chosen, {**columns, "night": frames.c.night, "filter": frames.c.filter})
+    for name in ("since", "until"):
+        bound = chosen.wanted.get(name)
+        if bound is not None:
+            found.append(_time_condition(name, str(bound), frames.c.night, frames.c.t_min))
+    return found
+
+
+def _made_conditions(table: Table, chosen: Filters) -> list[Any]:
+    """The conditions on products or jobs."""
+    status = table.c.status if table is products else table.c.state
+    columns = {"telescope": table.c.telescope, "target": table.c.target_name, "type": table.c.kind, "status": status}
+    found = _common_conditions(chosen, {**columns, "night": table.c.night, "filter": table.c.filter})
+    for name in ("since", "until"):
+        bound = chosen.wanted.get(name)
+        if bound is not None:
+            found.append(_time_condition(name, str(bound), table.c.night, None))
+    return found
+
+
+def _file_conditions(chosen: Filters) -> list[Any]:
+    found = [] if chosen.values("status") is None else [files.c.status.in_(chosen.values("status") or [])]
+    if any(chosen.wanted.get(name) is not None for name in _OF_FRAMES):
+        held = select(file_frames.c.file).join(frames, frames.c.id == file_frames.c.frame)
+        found.append(files.c.id.in_(held.where(*frame_conditions(chosen))))
+    return found
+
+
+def _common_conditions(chosen: Filters, columns: Mapping[str, Any]) -> list[Any]:
+    found = []
+    for name, column in columns.items():
+        values = chosen.values(name)
+        if values is None:
+            continue
+        if name == "target":  # "M42" is also M 42
+            plain = [re.sub(r"\s+", "", one).lower() for one in values]
+            found.append(func.replace(func.lower(column), " ", "").in_(plain))
+        elif name == "telescope":
+            found.append(func.lower(column).in_([one.lower() for one in values]))
+        else:  # the case of a filter's name counts: r and R are two filters
+            found.append(column.in_(values))
+    return found
+
+
+def _time_condition(name: str, bound: str, night: Any, t_min: Any) -> Any:
+    """A date is a night, both ends included; a time is the start of an exposure, the end excluded."""
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", bound):
+            datetime.date.fromisoformat(bound)
+            return night >= bound if name == "since" else night <= bound
+        moment = datetime.datetime.fromisoformat(bound)
+    except ValueError:
+        raise UsageError(f"{name}: {bound!r} is neither a date (2026-01-15) nor a time (2026-01-15T21:30)") from None
+    if t_min is None:
+        raise UsageError(f"{name}: {bound!r}: these are dated by night only (2026-01-15)")
+    utc = moment.replace(tzinfo=datetime.UTC) if moment.tzinfo is None else moment
+    mjd = utc.timestamp() / 86400.0 + _MJD_OF_1970
+    return t_min >= mjd if name == "since" else t_min < mjd

@@ -1,0 +1,296 @@
+"""Jobs: the queue. A job is leased to one owner at a time; a token fences everything its owner writes."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+
+from avcd.catalog.facts import bump_cameras, lock_camera
+from avcd.catalog.inputs import resolve_inputs
+from avcd.catalog.models import attempts, job_inputs, jobs, metrics, product_inputs, products
+from avcd.catalog.plans import SERVING
+from avcd.catalog.rows import metric_to_row, spec_from_json
+from avcd.catalog.session import Database, fetch_first, upsert
+from avcd.errors import LeaseLostError
+from avcd.frame import Claim, JobState, ProductKind, ProductSpec, ProductStatus, Published
+
+_FREE: dict[str, Any] = {"token": None, "owner": None, "leased_until": None}
+
+
+class Jobs(Database):
+    """The part of the catalogue that the runner works from."""
+
+    def claim_job(
+        self, owner: str, lease_s: float, now: float, kinds: Iterable[ProductKind] | None = None
+    ) -> Claim | None:
+        """Lease the most urgent job that is ready, or whose owner gave no sign of life until its lease ended.
+
+        Parameters
+        ----------
+        owner
+            Who works on it; the same text after a restart.
+        lease_s, now
+            The lease ends at ``now + lease_s``; seconds since the epoch.
+        kinds
+            Only jobs of these kinds.
+
+        Returns
+        -------
+        Claim or None
+            None when nothing is to be done now. A frame that no file holds any more has an input without a root.
+        """
+        wanted = None if kinds is None else [str(one) for one in kinds]
+
+        def work(connection: Connection) -> Claim | None:
+            while True:
+                row = _take(connection, owner, lease_s, now, wanted)
+                if row is None:
+                    return None
+                lost = and_(attempts.c.job == row["id"], attempts.c.outcome.is_(None))
+                connection.execute(update(attempts).where(lost).values(ended=now, outcome="lost"))
+                if row["wanted"]:
+                    break
+                connection.execute(delete(jobs).where(jobs.c.id == row["id"]))
+            attempt = {"job": row["id"], "number": row["attempts"], "token": row["token"], "owner": owner}
+            connection.execute(insert(attempts).values(**attempt, started=now, error=""))
+            spec = spec_from_json(row["spec"])
+            return Claim(
+                job_id=row["id"],
+                token=row["token"],
+                attempt=row["attempts"],
+                spec=spec,
+                inputs=resolve_inputs(connection, spec.inputs),
+            )
+
+        return self.write(work)
+
+    def renew(self, tokens: Iterable[str], lease_s: float, now: float) -> None:
+        """Extend the leases that still hold."""
+        mine = and_(jobs.c.token.in_(list(tokens)), jobs.c.state == JobState.RUNNING)
+        self.write(lambda connection: connection.execute(update(jobs).where(mine).values(leased_until=now + lease_s)))
+
+    def finish_job(self, claim: Claim, published: Published, now: float) -> None:
+        """Record a product and end its job, in one transaction.
+
+        The product serves in its slot and supersedes what did; jobs that waited for it alone become ready. A product
+        that the plan dropped while it was made is recorded as superseded.
+
+        Raises
+        ------
+        LeaseLostError
+            The job belongs to somebody else now; nothing is recorded.
+        """
+
+        def work(connection: Connection) -> None:
+            job = _locked_job(connection, claim)
+            status = spec_from_json(job["spec"]).status if job["wanted"] else ProductStatus.SUPERSEDED
+            held = select(products.c.status).where(products.c.id == claim.spec.id)
+            if connection.execute(held).scalar() == ProductStatus.REJECTED:
+                status = ProductStatus.REJECTED
+            _record_product(connection, job["camera"], claim, published, status, now)
+            values = {**_FREE, "state": JobState.DONE, "not_before": None, "wanted": True}
+            connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(**values))
+            _end_attempt(connection, claim, "done", "", now)
+            if status is not ProductStatus.REJECTED:
+                _make_ready(connection, claim.spec.id)
+
+        self.write(work)
+
+    def fail_job(
+        self, claim: Claim, error: str, *, retry: bool, max_attempts: int, backoff_s: float, now: float
+    ) -> JobState:
+        """Record that an attempt failed.
+
+        Parameters
+        ----------
+        retry
+            Whether trying again can help.
+        max_attempts
+            After this many failed attempts the job is dead.
+        backoff_s
+            Pause before the second attempt [s], doubled for each further one.
+
+        Returns
+        -------
+        JobState
+            READY or DEAD. A job that the plan dropped meanwhile is gone, and READY is returned: nobody waits for it.
+
+        Raises
+        ------
+        LeaseLostError
+            The job belongs to somebody else now.
+        """
+
+        def work(connection: Connection) -> JobState:
+            job = _locked_job(connection, claim)
+            _end_attempt(connection, claim, "failed", error, now)
+            here = jobs.c.id == claim.job_id
+            if not job["wanted"]:
+                connection.execute(delete(jobs).where(here))
+                return JobState.READY
+            mine = and_(attempts.c.job == claim.job_id, attempts.c.outcome == "failed")
+            failures = connection.execute(select(func.count()).select_from(attempts).where(mine)).scalar_one()
+            if retry and failures < max_attempts:
+                pause_s = backoff_s * 2 ** (failures - 1)
+                values = {**_FREE, "state": JobState.READY, "not_before": now + pause_s, "reason": error}
+                connection.execute(update(jobs).where(here).values(**values))
+                return JobState.READY
+            connection.execute(update(jobs).where(here).values(**_FREE, state=JobState.DEAD, reason=error))
+            bump_cameras(connection, [job["camera"]])
+            return JobState.DEAD
+
+        return self.write(work)
+
+    def release(self, owner: str) -> int:
+        """Make every job that this owner left running ready again; returns how many. For a start after a crash."""
+
+        def work(connection: Connection) -> int:
+            mine = and_(jobs.c.owner == owner, jobs.c.state == JobState.RUNNING)
+            ids = select(jobs.c.id).where(mine)
+            ended = and_(attempts.c.job.in_(ids), attempts.c.outcome.is_(None))
+            connection.execute(update(attempts).where(ended).values(outcome="released"))
+            connection.execute(delete(jobs).where(mine, ~jobs.c.wanted))
+            return connection.execute(update(jobs).where(mine).values(**_FREE, state=JobState.READY)).rowcount
+
+        return self.write(work)
+
+    def retry_job(self, job_id: str) -> bool:
+        """Forget that a job died, so that its product is planned again; returns whether there was such a job."""
+
+        def work(connection: Connection) -> bool:
+            dead = and_(jobs.c.id == job_id, jobs.c.state == JobState.DEAD)
+            camera = connection.execute(delete(jobs).where(dead).returning(jobs.c.camera)).scalar()
+            bump_cameras(connection, [] if camera is None else [camera])
+            return camera is not None
+
+        return self.write(work)
+
+    def has_ready(self, now: float) -> bool:
+        """Whether a job could be claimed now."""
+        with self.read() as connection:
+            return connection.execute(select(jobs.c.id).where(_claimable(now)).limit(1)).first() is not None
+
+    def next_wakeup(self) -> float | None:
+        """When the next job can be claimed (seconds since the epoch; 0: at once), None when none will by itself."""
+        ready = select(func.min(func.coalesce(jobs.c.not_before, 0.0))).where(jobs.c.state == JobState.READY)
+        leased = select(func.min(jobs.c.leased_until)).where(jobs.c.state == JobState.RUNNING)
+        with self.read() as connection:
+            found = [connection.execute(one).scalar() for one in (ready, leased)]
+        return min((one for one in found if one is not None), default=None)
+
+    def unfinished(self) -> int:
+        """How many jobs wait, are ready or run."""
+        open_states = (JobState.WAITING, JobState.READY, JobState.RUNNING)
+        with self.read() as connection:
+            return connection.execute(
+                select(func.count()).select_from(jobs).where(jobs.c.state.in_(open_states))
+            ).scalar_one()
+
+
+def _claimable(now: float) -> Any:
+    ready = and_(jobs.c.state == JobState.READY, or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now))
+    return or_(ready, and_(jobs.c.state == JobState.RUNNING, jobs.c.leased_until < now))
+
+
+def _take(
+    connection: Connection, owner: str, lease_s: float, now: float, kinds: list[str] | None
+) -> Mapping[str, Any] | None:
+    """Lease the first job that is claimable: one statement, so that two owners never get the same."""
+    choice = select(jobs.c.id).where(_claimable(now))
+    if kinds is not None:
+        choice = choice.where(jobs.c.kind.in_(kinds))
+    # PostgreSQL leaves out the rows that another claim holds this moment; SQLite has one writer at a time.
+    choice = choice.order_by(jobs.c.priority, jobs.c.id).limit(1).with_for_update(skip_locked=True)
+    lease = {
+        "state": JobState.RUNNING,
+        "token": uuid.uuid4().hex,
+        "owner": owner,
+        "leased_until": now + lease_s,
+        "not_before": None,
+        "attempts": jobs.c.attempts + 1,
+    }
+    # The subquery is run once for sure only when it is materialised; a plain one may be run for every row.
+    chosen = choice.cte("chosen").prefix_with("MATERIALIZED", dialect="postgresql")
+    taken = update(jobs).where(jobs.c.id.in_(select(chosen.c.id))).values(**lease).returning(jobs)
+    return fetch_first(connection, taken)
+
+
+def _locked_job(connection: Connection, claim: Claim) -> Mapping[str, Any]:
+    """The claimed job's row, with its camera locked, if the lease still holds."""
+    here = select(jobs).where(jobs.c.id == claim.job_id, jobs.c.token == claim.token, jobs.c.state == JobState.RUNNING)
+    row = fetch_first(connection, here)
+    if row is not None:
+        lock_camera(connection, row["camera"])
+        row = fetch_first(connection, here.with_for_update())
+    if row is None:
+        raise LeaseLostError(f"job {claim.job_id[:12]} is no longer leased to this attempt ({claim.attempt})")
+    return row
+
+
+def _end_attempt(connection: Connection, claim: Claim, outcome: str, error: str, now: float) -> None:
+    mine = and_(attempts.c.job == claim.job_id, attempts.c.number == claim.attempt)
+    connection.execute(update(attempts).where(mine).values(ended=now, outcome=outcome, error=error))
+
+
+def _record_product(
+    connection: Connection, camera: str, claim: Claim, published: Published, status: ProductStatus, now: float
+) -> None:
+    spec = claim.spec
+    others = and_(products.c.camera == camera, products.c.slot == spec.slot, products.c.id != spec.id)
+    if status in SERVING:
+        retired = update(products).where(others, products.c.status.in_(SERVING))
+        connection.execute(retired.values(status=ProductStatus.SUPERSEDED))
+    newest = connection.execute(select(func.max(products.c.revision)).where(others)).scalar() or 0
+    row = {**_product_row(spec, published), "camera": camera, "status": status, "published": now}
+    upsert(connection, products, ("id",), {**row, "revision": newest + 1}, keep=("revision",))
+    connection.execute(delete(product_inputs).where(product_inputs.c.product == spec.id))
+    connection.execute(delete(metrics).where(metrics.c.subject == spec.id))
+    used = {(one.role, one.id): one.sha256 for one in claim.inputs}
+    lineage = [
+        {
+            "product": spec.id,
+            "position": position,
+            "role": one.role,
+            "id": one.id,
+            "origin": one.origin,
+            "sha256": used.get((one.role, one.id), ""),
+        }
+        for position, one in enumerate(spec.inputs)
+    ]
+    if lineage:
+        connection.execute(insert(product_inputs), lineage)
+    measured = [metric_to_row(spec.id, name, value) for name, value in published.metrics.items()]
+    if measured:
+        connection.execute(insert(metrics), measured)
+
+
+def _product_row(spec: ProductSpec, published: Published) -> dict[str, Any]:
+    main, *extra = published.files
+    names = ("id", "slot", "recipe", "recipe_version", "telescope", "instrument", "target_name", "filter", "night")
+    return {
+        **{name: getattr(spec, name) for name in (*names, "exposure_s", "calib_level", "reason")},
+        "kind": str(spec.kind),
+        "parameters": dict(spec.parameters),
+        "observations": list(spec.observations),
+        "path": main.path,
+        "sha256": main.sha256,
+        "size": main.size,
+        "extra_files": [{"path": one.path, "sha256": one.sha256, "size": one.size} for one in extra],
+        "wcs": str(published.wcs),
+        "s_ra": published.s_ra,
+        "s_dec": published.s_dec,
+        "warnings": list(published.warnings),
+        "environment": dict(published.environment),
+    }
+
+
+def _make_ready(connection: Connection, product_id: str) -> None:
+    """Jobs that waited for this product, and whose other product inputs exist too, are ready."""
+    waiting = select(job_inputs.c.job).where(job_inputs.c.id == product_id, job_inputs.c.origin == "product")
+    usable = exists().where(products.c.id == job_inputs.c.id, products.c.status != ProductStatus.REJECTED)
+    missing = exists().where(job_inputs.c.job == jobs.c.id, job_inputs.c.origin == "product", ~usable)
+    here = and_(jobs.c.state == JobState.WAITING, jobs.c.id.in_(waiting), ~missing)
+    connection.execute(update(jobs).where(here).values(state=JobState.READY))

@@ -1,0 +1,317 @@
+"""What people and programs ask: rows as plain dictionaries with the keys of the JSON contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select
+
+from avcd.catalog import models
+from avcd.catalog.closures import open_subjects
+from avcd.catalog.filters import Filters, frame_conditions, ordered_ids
+from avcd.catalog.inputs import frame_rows, lineage_of, links_of, metrics_of
+from avcd.catalog.models import file_frames, files, flags, frames, job_inputs, jobs, product_inputs, products
+from avcd.catalog.session import Database, chunks, fetch
+from avcd.catalog.types import printable_path
+from avcd.errors import UsageError
+
+Row = dict[str, Any]
+_FRAME_KEYS = (
+    "obs_id", "user", "calib_level", "image_type", "status", "telescope", "instrument", "target_name", "filter", "binning",
+    "naxis1", "naxis2", "exposure_s", "set_temperature_c", "ccd_temperature_c", "gain", "offset", "readout_mode",
+    "t_min", "t_max", "date_obs", "night", "night_rule", "s_ra", "s_dec", "warnings", "session_id", "site", "window",
+    "gain_e_per_adu", "read_noise_e", "saturation_adu", "pedestal_adu", "bunit", "pixel_scale_arcsec", "has_wcs",
+    "airmass", "n_combined", "sequence_total", "bias_included", "profile", "profile_version", "pixel_sha256", "product_id",
+)  # fmt: skip
+_PRODUCT_KEYS = (
+    "id", "kind", "status", "path", "sha256", "size", "recipe", "recipe_version", "telescope", "instrument", "target_name",
+    "filter", "night", "exposure_s", "calib_level", "observations", "wcs", "s_ra", "s_dec", "revision", "slot", "reason",
+    "warnings",
+)  # fmt: skip
+_JOB_KEYS = (
+    "id", "kind", "state", "reason", "attempts", "slot", "priority", "telescope", "instrument", "target_name", "filter",
+    "night", "owner", "leased_until", "not_before",
+)  # fmt: skip
+
+
+class Queries(Database):
+    """The part of the catalogue that views read.
+
+    Every list takes the filters ``telescope``, ``night``, ``target``, ``filter``, ``type``, ``status`` (each a value or
+    several separated by commas), ``since`` and ``until`` (nights, or times), ``sort`` (a key, "-" in front for
+    descending) and ``limit``; None is no filter. Rows come in the same order on either database.
+    """
+
+    def frames(self, **filters: Any) -> Iterator[Row]:
+        """Frames, by time. With a status that frames never have ("unreadable"), the files that should hold one."""
+        chosen = Filters.parse(filters, default_sort="t_min")
+        with self.read() as connection:
+            yield from _in_chunks(connection, frames, chosen, _frame_dicts)
+            statuses = chosen.values("status") or []
+            if any(one in ("unreadable", "ignored") for one in statuses):
+                yield from _files_without_frame(connection, statuses)
+
+    def files(self, **filters: Any) -> Iterator[Row]:
+        """Files and members of archives, by root and path, whether or not they hold a frame."""
+        chosen = Filters.parse(filters, default_sort="path")
+        with self.read() as connection:
+            yield from _in_chunks(connection, files, chosen, _file_dicts)
+
+    def products(self, **filters: Any) -> Iterator[Row]:
+        """Products of every status, by night, kind and path."""
+        chosen = Filters.parse(filters, default_sort="night")
+        with self.read() as connection:
+            yield from _in_chunks(connection, products, chosen, _product_dicts)
+
+    def jobs(self, **filters: Any) -> Iterator[Row]:
+        """Jobs of every state, in the order in which they run."""
+        chosen = Filters.parse(filters, default_sort="priority")
+        with self.read() as connection:
+            yield from _in_chunks(connection, jobs, chosen, _job_dicts)
+
+    def observations(self, **filters: Any) -> Iterator[Row]:
+        """Observations: the science frames of one telescope, target and night."""
+        chosen = Filters.parse(filters, default_sort="id")
+        with self.read() as connection:
+            yield from chosen.arranged(_groups(connection, chosen, ("obs_id",)))
+
+    def nights(self, **filters: Any) -> Iterator[Row]:
+        """Nights of each telescope, with all that was taken."""
+        chosen = Filters.parse(filters, default_sort="id")
+        with self.read() as connection:
+            yield from chosen.arranged(_groups(connection, chosen, ("telescope", "night")))
+
+    def frame_row(self, id: str) -> Row:
+        """One frame with its header, the source of every value, its files, flags and what was made from it.
+
+        Raises
+        ------
+        UsageError
+            There is no such frame.
+        """
+        with self.read() as connection:
+            found = _frame_dicts(connection, [id])
+            if not found:
+                raise UsageError(f"there is no frame {id}")
+            row = found[0]
+            columns = frames.c.cards, frames.c.header, frames.c.sources, frames.c.calibration, frames.c.first_seen
+            row |= fetch(connection, select(*columns).where(frames.c.id == id))[0]
+            row["cards"] = [{"keyword": key, "value": value, "comment": text} for key, value, text in row["cards"]]
+            row["files"] = [
+                {
+                    **link,
+                    "relative_path": printable_path(link["relative_path"]),
+                    "member": printable_path(link["member"]),
+                }
+                for link in links_of(connection, [id]).get(id, [])
+            ]
+            twins = select(frames.c.id).where(frames.c.pixel_sha256 == row["pixel_sha256"], frames.c.id != id)
+            row["same_pixels"] = sorted(connection.execute(twins).scalars()) if row["pixel_sha256"] else []
+            row["metrics"] = metrics_of(connection, [id]).get(id, {})
+            row |= {"flags": _flags_of(connection, id), "used_by": _used_by(connection, id)}
+            return row
+
+    def product_row(self, id: str) -> Row:
+        """One product with its recipe, inputs, figures, flags and what was made from it.
+
+        Raises
+        ------
+        UsageError
+            There is no such product.
+        """
+        with self.read() as connection:
+            found = _product_dicts(connection, [id])
+            if not found:
+                raise UsageError(f"there is no product {id}")
+            row = found[0]
+            columns = products.c.parameters, products.c.extra_files, products.c.environment, products.c.published
+            row |= fetch(connection, select(*columns, products.c.camera).where(products.c.id == id))[0]
+            row |= {"flags": _flags_of(connection, id), "used_by": _used_by(connection, id)}
+            return row
+
+    def stats(self) -> Row:
+        """How many there are of everything: files by status, frames by type, products by kind and status, jobs by state."""
+        with self.read() as connection:
+            return {
+                "files": _counted(connection, files.c.status, files.c.present),
+                "files_absent": _counted(connection, files.c.status, ~files.c.present),
+                "frames": _counted(connection, frames.c.image_type),
+                "products": _counted(connection, products.c.kind),
+                "products_by_status": _counted(connection, products.c.status),
+                "jobs": _counted(connection, jobs.c.state),
+                "cameras": len(_counted(connection, frames.c.camera)),
+                "observations": len(_counted(connection, frames.c.obs_id, frames.c.obs_id.is_not(None))),
+                "open_groups": len(open_subjects(connection)),
+                "flags": _counted(connection, flags.c.kind, flags.c.active),
+            }
+
+
+def _counted(connection: Connection, column: Any, *conditions: Any) -> dict[str, int]:
+    counts = select(column, func.count()).where(*conditions).group_by(column)
+    return dict(sorted((str(key), count) for key, count in connection.execute(counts)))
+
+
+def _in_chunks(
+    connection: Connection, table: Table, chosen: Filters, load: Callable[[Connection, list[Any]], list[Row]]
+) -> Iterator[Row]:
+    """The rows in order, some hundreds at a time: what is listed may be larger than memory likes."""
+    for some in chunks(ordered_ids(connection, table, chosen), 500):
+        yield from load(connection, some)
+
+
+def _frame_dicts(connection: Connection, ids: list[str]) -> list[Row]:
+    rows = frame_rows(connection, ids)
+    links = links_of(connection, ids)
+    found = []
+    for one in ids:
+        if one not in rows:
+            continue
+        best = links.get(one, [{}])[0]
+        place = {
+            "id": one,
+            "path": printable_path(best.get("relative_path", "")) or None,
+            "member": printable_path(best.get("member", "")),
+            "hdu": best.get("hdu"),
+            "sha256": best.get("sha256"),
+            "root": best.get("root"),
+            "present": bool(best.get("present", False)),
+        }
+        found.append({**place, **{key: rows[one][key] for key in _FRAME_KEYS}})
+    return found
+
+
+def _files_without_frame(connection: Connection, statuses: list[str]) -> Iterator[Row]:
+    wanted = select(files).where(files.c.status.in_(statuses), files.c.present)
+    for row in fetch(connection, wanted.order_by(files.c.root, files.c.relative_path, files.c.member)):
+        place = {
+            "id": None,
+            "path": printable_path(row["relative_path"]),
+            "member": printable_path(row["member"]),
+            "hdu": None,
+            **{key: row[key] for key in ("sha256", "root", "present")},
+        }
+        values = {**dict.fromkeys(_FRAME_KEYS), "image_type": "unknown", "status": row["status"]}
+        yield {**place, **values, "warnings": [row["reason"]] if row["reason"] else []}
+
+
+def _file_dicts(connection: Connection, ids: list[int]) -> list[Row]:
+    rows = {row["id"]: row for row in fetch(connection, select(files).where(files.c.id.in_(ids)))}
+    held: dict[int, list[str]] = {}
+    links = select(file_frames.c.file, file_frames.c.frame).where(file_frames.c.file.in_(ids))
+    for file_id, frame in connection.execute(links.order_by(file_frames.c.file, file_frames.c.hdu)):
+        held.setdefault(file_id, []).append(frame)
+    keys = ("root", "sha256", "size", "present", "status", "reason", "mtime_ns", "first_seen")
+    return [
+        {
+            "path": printable_path(rows[one]["relative_path"]),
+            "member": printable_path(rows[one]["member"]),
+            **{key: rows[one][key] for key in keys},
+            "frames": held.get(one, []),
+        }
+        for one in ids
+    ]
+
+
+def _product_dicts(connection: Connection, ids: list[str]) -> list[Row]:
+    columns = [products.c[name] for name in _PRODUCT_KEYS]
+    rows = {row["id"]: row for row in fetch(connection, select(*columns).where(products.c.id.in_(ids)))}
+    lineage, measured = lineage_of(connection, ids), metrics_of(connection, ids)
+    return [
+        {
+            **rows[one],
+            "path": printable_path(rows[one]["path"]),
+            "inputs": [{key: row[key] for key in ("role", "id", "origin", "sha256")} for row in lineage.get(one, [])],
+            "metrics": measured.get(one, {}),
+        }
+        for one in ids
+        if one in rows
+    ]
+
+
+def _job_dicts(connection: Connection, ids: list[str]) -> list[Row]:
+    columns = [jobs.c[name] for name in _JOB_KEYS]
+    rows = {row["id"]: row for row in fetch(connection, select(*columns).where(jobs.c.id.in_(ids)))}
+    held: dict[str, list[Row]] = {}
+    wanted = select(job_inputs).where(job_inputs.c.job.in_(ids)).order_by(job_inputs.c.job, job_inputs.c.position)
+    for row in fetch(connection, wanted):
+        held.setdefault(row["job"], []).append({key: row[key] for key in ("role", "id", "origin")})
+    return [{**rows[one], "inputs": held.get(one, [])} for one in ids]
+
+
+def _flags_of(connection: Connection, subject: str) -> list[Row]:
+    rows = fetch(connection, select(flags).where(flags.c.subject == subject).order_by(flags.c.id))
+    return [{key: value for key, value in row.items() if key not in ("id", "subject")} for row in rows]
+
+
+def _used_by(connection: Connection, subject: str) -> list[Row]:
+    columns = products.c.id, products.c.kind, products.c.status, products.c.path, product_inputs.c.role
+    users = select(*columns).join(product_inputs, product_inputs.c.product == products.c.id)
+    rows = fetch(connection, users.where(product_inputs.c.id == subject).order_by(products.c.kind, products.c.id))
+    return [{**row, "path": printable_path(row["path"])} for row in rows]
+
+
+def _groups(connection: Connection, chosen: Filters, by: tuple[str, ...]) -> Iterator[Row]:
+    """Observations or nights, each with its frames counted by type and filter."""
+    keys = [frames.c[name] for name in by]
+    rejected = select(flags.c.subject).where(flags.c.active, flags.c.kind == "reject")
+    counted = (
+        select(
+            *keys,
+            *(
+                frames.c[name].label(f"_{name}")
+                for name in ("telescope", "night", "target_name", "obs_id", "session_id")
+            ),
+            frames.c.image_type,
+            frames.c.filter.label("_filter"),
+            func.count().label("count"),
+            func.sum(frames.c.exposure_s).label("exposure_s"),
+        )
+        .where(*frame_conditions(chosen), *(key.is_not(None) for key in keys[-1:]), frames.c.id.not_in(rejected))
+        .where(frames.c.status == "ok", frames.c.product_id.is_(None))
+        .group_by(*keys, frames.c.telescope, frames.c.night, frames.c.target_name, frames.c.obs_id, frames.c.session_id)
+        .group_by(frames.c.image_type, frames.c.filter)
+    )
+    found: dict[str, list[Row]] = {}
+    for row in fetch(connection, counted):
+        found.setdefault("/".join(str(row[name] or "unknown-telescope") for name in by), []).append(row)
+    still_open = open_subjects(connection)
+    subjects = {row["_obs_id"] or row["_session_id"] for rows in found.values() for row in rows} - {None}
+    closed = _closings(connection, sorted(subjects))
+    for identity in sorted(found):
+        yield _group_dict(identity, found[identity], still_open, closed)
+
+
+def _group_dict(identity: str, rows: list[Row], still_open: set[str], closed: Mapping[str, Row]) -> Row:
+    counts: dict[str, dict[str, int]] = {}
+    exposures: dict[str, float] = {}
+    for row in sorted(rows, key=lambda one: (one["image_type"], one["_filter"] or "")):
+        name = row["_filter"] or "none"
+        of_type = counts.setdefault(row["image_type"], {})
+        of_type[name] = of_type.get(name, 0) + row["count"]
+        if row["image_type"] == "science":
+            exposures[name] = exposures.get(name, 0.0) + (row["exposure_s"] or 0.0)
+    subjects = {row["_obs_id"] or row["_session_id"] for row in rows} - {None}
+    targets = sorted({row["_target_name"] for row in rows if row["image_type"] == "science" and row["_target_name"]})
+    is_open = any(one in still_open or one not in closed for one in subjects)
+    last = max((closed[one] for one in subjects if one in closed), key=lambda one: one["closed_at"], default=None)
+    return {
+        "id": identity,
+        "telescope": rows[0]["_telescope"],
+        "target_name": ", ".join(targets) or None,
+        "night": rows[0]["_night"],
+        "frames": counts,
+        "exposure_s": exposures,
+        "state": "open" if is_open else "closed",
+        "closed_by": None if last is None or is_open else last["rule"],
+        "revision": max((closed[one]["revision"] for one in subjects if one in closed), default=0),
+    }
+
+
+def _closings(connection: Connection, subjects: list[str]) -> dict[str, Row]:
+    columns = [models.closures.c[name] for name in ("subject", "revision", "rule", "closed_at")]
+    found: dict[str, Row] = {}
+    for some in chunks(subjects):
+        of_subjects = select(*columns).where(models.closures.c.subject.in_(some))
+        found |= {row["subject"]: row for row in fetch(connection, of_subjects.order_by(models.closures.c.revision))}
+    return found

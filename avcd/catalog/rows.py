@@ -1,0 +1,150 @@
+"""From the vocabulary to rows and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from avcd.catalog.types import plain
+from avcd.frame import (
+    Blocked,
+    Card,
+    Frame,
+    FrameStatus,
+    ImageType,
+    InputRef,
+    ProductKind,
+    ProductSpec,
+    ProductStatus,
+    canonical_json,
+)
+
+# The fields of a frame that have a column of the same name; cards are kept apart.
+FRAME_FIELDS = tuple(field.name for field in dataclasses.fields(Frame) if field.name != "cards")
+_COMMENTARY = frozenset({"COMMENT", "HISTORY", ""})
+_ABOUT = ("telescope", "instrument", "target_name", "filter", "night")
+
+
+def _storable(value: Any) -> Any:
+    """A value both databases take: no NaN, no infinity, no NUL; an int JSON and floats can hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return plain(value) if isinstance(value, str) else value
+
+
+def frame_to_row(frame: Frame) -> dict[str, Any]:
+    """The columns of a frame, less ``first_seen``."""
+    row: dict[str, Any] = {name: _storable(getattr(frame, name)) for name in FRAME_FIELDS}
+    row["calibration"] = sorted(frame.calibration)
+    row["warnings"] = [plain(one) for one in frame.warnings]
+    row["sources"] = {plain(key): plain(value) for key, value in frame.sources.items()}
+    row["camera"] = plain(frame.camera)
+    row["precedence"] = _precedence(row)
+    row["cards"] = [[plain(one.keyword), _card_value(one.value), plain(one.comment)] for one in frame.cards]
+    header: dict[str, Any] = {}
+    for keyword, value, _ in row["cards"]:
+        if keyword not in _COMMENTARY:
+            header.setdefault(keyword, value)
+    row["header"] = header
+    return row
+
+
+def _precedence(row: Mapping[str, Any]) -> str:
+    """A text by which one of two readings of the same frame is preferred, whichever came first.
+
+    The same content may lie under two names, of which one says more (the filter, say). More known values win; the
+    digest settles ties.
+    """
+    known = sum(row[name] is not None for name in FRAME_FIELDS)
+    digest = hashlib.sha256(canonical_json({name: row[name] for name in FRAME_FIELDS}).encode()).hexdigest()
+    return f"{known:04d}:{digest}"
+
+
+def _card_value(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    return plain(value) if isinstance(value, str) else value
+
+
+def row_to_frame(row: Mapping[str, Any]) -> Frame:
+    """A frame from its columns; the cards are left out."""
+    values = {name: row[name] for name in FRAME_FIELDS}
+    values["image_type"] = ImageType(values["image_type"])
+    values["status"] = FrameStatus(values["status"])
+    values["calibration"] = frozenset(values["calibration"])
+    values["warnings"] = tuple(values["warnings"])
+    return Frame(**values)
+
+
+def cards_from_json(cards: Iterable[Sequence[Any]]) -> tuple[Card, ...]:
+    """Header cards from their array."""
+    return tuple(Card(keyword, value, comment) for keyword, value, comment in cards)
+
+
+def spec_to_json(spec: ProductSpec) -> dict[str, Any]:
+    """A spec as plain JSON values."""
+    found = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    found["parameters"] = dict(spec.parameters)
+    found["inputs"] = [[one.role, one.id, one.origin] for one in spec.inputs]
+    found["observations"] = list(spec.observations)
+    found["kind"], found["status"] = str(spec.kind), str(spec.status)
+    return found
+
+
+def spec_from_json(table: Mapping[str, Any]) -> ProductSpec:
+    """The spec that `spec_to_json` wrote."""
+    values = dict(table)
+    values["kind"] = ProductKind(values["kind"])
+    values["status"] = ProductStatus(values["status"])
+    values["inputs"] = tuple(InputRef(*one) for one in values["inputs"])
+    values["observations"] = tuple(values["observations"])
+    return ProductSpec(**values)
+
+
+def product_to_spec(row: Mapping[str, Any], inputs: Iterable[InputRef]) -> ProductSpec:
+    """The spec a product was made from."""
+    names = {field.name for field in dataclasses.fields(ProductSpec)} - {"inputs", "priority"}
+    values = {name: row[name] for name in names}
+    values["kind"], values["status"] = ProductKind(row["kind"]), ProductStatus(row["status"])
+    values["observations"] = tuple(row["observations"])
+    return ProductSpec(**values, inputs=tuple(inputs))
+
+
+def job_to_row(camera: str, planned: ProductSpec | Blocked) -> dict[str, Any]:
+    """The columns of a job that the plan decides; ``digest`` is over all of them."""
+    spec = spec_to_json(planned) if isinstance(planned, ProductSpec) else None
+    row: dict[str, Any] = {
+        "id": planned.id,
+        "camera": camera,
+        "kind": str(planned.kind),
+        "slot": planned.slot,
+        "reason": planned.reason,
+        "priority": planned.priority if isinstance(planned, ProductSpec) else 0,
+        "spec": spec,
+        **{name: getattr(planned, name) for name in _ABOUT},
+    }
+    inputs = [[one.role, one.id, one.origin] for one in planned.inputs]
+    row["digest"] = hashlib.sha256(canonical_json([row, inputs]).encode()).hexdigest()
+    return row
+
+
+def metric_to_row(subject: str, name: str, value: float | int | str | bool | None) -> dict[str, Any]:
+    """A metric's row: floats as number, others as JSON beside it."""
+    number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if number is not None and not math.isfinite(number):
+        number = None
+    text = None if value is None or isinstance(value, float) else json.dumps(value)
+    return {"subject": subject, "name": name, "number": number, "value": text}
+
+
+def metric_from_row(row: Mapping[str, Any]) -> float | int | str | bool | None:
+    """The value that `metric_to_row` wrote."""
+    if row["value"] is not None:
+        found: int | str | bool = json.loads(row["value"])
+        return found
+    number: float | None = row["number"]
+    return number

@@ -1,0 +1,64 @@
+"""Column types: text that every database takes, file names that are no text, JSON."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sqlalchemy import JSON, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+# os.fsdecode spells a byte that is no UTF-8 as a lone surrogate U+DC80…U+DCFF, which no database stores. The same
+# number in private plane 16 is stored in its place, so that every file name comes back byte for byte.
+_SURROGATES = range(0xDC80, 0xDD00)
+_PLANE = 0x100000
+_TO_STORED = {code: code + _PLANE for code in _SURROGATES}
+_TO_PYTHON = {stored: code for code, stored in _TO_STORED.items()}
+
+
+class PathText(TypeDecorator[str]):
+    """A file name, whatever bytes it has."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Store surrogates in plane 16."""
+        return None if value is None else value.translate(_TO_STORED)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Bring them back."""
+        return None if value is None else value.translate(_TO_PYTHON)
+
+
+class PlainText(TypeDecorator[str]):
+    """Text. Characters that PostgreSQL or UTF-8 refuses (NUL, lone surrogates) are written as escapes."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Make ``value`` storable."""
+        return None if value is None else plain(str(value))
+
+
+def plain(text: str) -> str:
+    """``text`` without NUL and lone surrogates, which become ``\\x00`` and ``\\udcff``."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def printable_path(path: str) -> str:
+    """A file name for people: bytes that are no UTF-8 as ``\\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def json_column() -> Any:
+    """JSON kept as it was written."""
+    return JSON(none_as_null=True)
+
+
+def indexed_json_column() -> Any:
+    """JSON that PostgreSQL can look into by an index."""
+    return JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
