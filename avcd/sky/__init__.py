@@ -1,0 +1,1 @@
+"""Sky: reference stars, detection, quality, plate solving. No catalogue, no network."""
