@@ -224,7 +224,9 @@ def _verdict(frame: Frame, kind: str, candidate: Candidate, rules: RuleSet) -> V
     age, age_tier, age_rank = _age(frame, like, kind, days, rules.age)
     criteria.append(age)
     outcomes = {one.outcome for one in criteria}
-    outcome = Outcome.FAIL if Outcome.FAIL in outcomes else Outcome.UNKNOWN if Outcome.UNKNOWN in outcomes else Outcome.PASS
+    outcome = (
+        Outcome.FAIL if Outcome.FAIL in outcomes else Outcome.UNKNOWN if Outcome.UNKNOWN in outcomes else Outcome.PASS
+    )
     passed = outcome is Outcome.PASS
     return Verdict(
         candidate_id=candidate.id,
@@ -269,7 +271,9 @@ def _close(name: str, wanted: float | None, found: float | None, tolerance: floa
 def _temperature(frame: Frame, like: Frame, rules: Temperature, delivered: bool) -> Criterion:
     """Set-points where both have one, else what was measured (or the set-point standing in for it)."""
     if frame.set_temperature_c is not None and like.set_temperature_c is not None:
-        return _close("set_temperature_c", frame.set_temperature_c, like.set_temperature_c, rules.set_point_c, delivered)
+        return _close(
+            "set_temperature_c", frame.set_temperature_c, like.set_temperature_c, rules.set_point_c, delivered
+        )
     wanted = frame.ccd_temperature_c if frame.ccd_temperature_c is not None else frame.set_temperature_c
     found = like.ccd_temperature_c if like.ccd_temperature_c is not None else like.set_temperature_c
     return _close("ccd_temperature_c", wanted, found, rules.measured_c, delivered)
@@ -292,7 +296,9 @@ def _exposure(frame: Frame, candidate: Candidate, rules: RuleSet) -> tuple[Crite
         if scaling.lowest_ratio <= ratio <= scaling.highest_ratio:
             if candidate.bias_included is False:
                 return Criterion("exposure_s", wanted, found, tolerance, Outcome.PASS, f"scaled by {ratio:.3g}"), True
-            return Criterion("exposure_s", wanted, found, tolerance, Outcome.FAIL, "not scaled: its bias is still in it"), False
+            return Criterion(
+                "exposure_s", wanted, found, tolerance, Outcome.FAIL, "not scaled: its bias is still in it"
+            ), False
     return Criterion("exposure_s", wanted, found, tolerance, Outcome.FAIL), False
 
 

@@ -115,16 +115,28 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
 
 
 def write_table_fits(
-    table: Table, name: str, header: fits.Header, provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], stream: BinaryIO
+    table: Table,
+    name: str,
+    header: fits.Header,
+    provenance: Sequence[Mapping[str, str]],
+    parameters: Mapping[str, Any],
+    stream: BinaryIO,
 ) -> None:
     """Write a product that is a table: an empty primary with ``header``, the table, PROVENANCE and PARAMETERS."""
-    hdus = [fits.PrimaryHDU(header=header.copy()), fits.BinTableHDU(table, name=name), *_record_tables(provenance, parameters)]
+    hdus = [
+        fits.PrimaryHDU(header=header.copy()),
+        fits.BinTableHDU(table, name=name),
+        *_record_tables(provenance, parameters),
+    ]
     _write_hdus(hdus, stream)
 
 
 def _record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
     columns = {name: [_ascii(str(row[name])) for row in provenance] for name in ("role", "id", "name", "sha256")}
-    values = {"name": sorted(parameters), "value": [_ascii(canonical_json(parameters[key])) for key in sorted(parameters)]}
+    values = {
+        "name": sorted(parameters),
+        "value": [_ascii(canonical_json(parameters[key])) for key in sorted(parameters)],
+    }
     found = []
     for title, texts in (("PROVENANCE", columns), ("PARAMETERS", values)):
         if any(texts.values()):
@@ -164,7 +176,9 @@ def read_image_product(path: Path) -> ImageContent:
             data = np.asarray(hdus[0].data, dtype=np.float32)
             mask = by_name["MASK"].data.astype(np.uint16) if "MASK" in by_name else None
             uncertainty = by_name["UNCERT"].data.astype(np.float32) if "UNCERT" in by_name else None
-            provenance = [dict(zip(row.array.names, map(str, row), strict=True)) for row in _rows(by_name.get("PROVENANCE"))]
+            provenance = [
+                dict(zip(row.array.names, map(str, row), strict=True)) for row in _rows(by_name.get("PROVENANCE"))
+            ]
             tables = {
                 name: Table(hdu.data)
                 for name, hdu in by_name.items()

@@ -100,11 +100,11 @@ def work(claim: Claim, place: Workplace) -> Published:
     faults.reach("running")
     try:
         output = run_stage(claim, open_inputs(place), place.memory_bytes)
-        files = tuple(
-            publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files
-        )
+        files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)
     except MemoryError as error:
-        raise StorageError(f"out of memory in {claim.spec.kind}; give [workers] fewer processes or more memory") from error
+        raise StorageError(
+            f"out of memory in {claim.spec.kind}; give [workers] fewer processes or more memory"
+        ) from error
     return Published(
         files=files,
         metrics=output.metrics,

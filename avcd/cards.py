@@ -1,0 +1,138 @@
+"""The header cards of avcd's own products: what stands in them beside the pixels' structure.
+
+A product keeps its first input's header (less what describes that file's bytes), says what it is and what was done,
+and carries nothing that differs between two makings: no creation time, host, path or attempt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from avcd.frame import ProductKind, ProductSpec, ProductStatus
+
+# What describes a file's bytes, not its exposure; the writer sets its own.
+_STRUCTURAL = re.compile(
+    r"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|BSCALE|BZERO|BLANK|BUNIT|DATAMIN|DATAMAX|CHECKSUM|DATASUM"
+    r"|ZHECKSUM|ZDATASUM|EXTNAME|EXTVER|INHERIT|PEDESTAL|CBLACK|CWHITE|CSTRETCH|GROUPS|TFIELDS|THEAP|Z\w+)$"
+)
+# Any older statement of world coordinates would contradict the one that is written.
+_WORLD = re.compile(
+    r"^(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d_\d|PV\d_\d+|LONPOLE|LATPOLE|RADESYS"
+    r"|RADECSYS|EQUINOX|MJDREF|[AB]P?_ORDER|[AB]P?_\d_\d|[AB]_DMAX|TR\d_\d+)$"
+)
+_TYPES = {
+    ProductKind.MASTER_BIAS: "MASTER BIAS",
+    ProductKind.MASTER_DARK: "MASTER DARK",
+    ProductKind.MASTER_FLAT: "MASTER FLAT",
+    ProductKind.BAD_PIXEL_MASK: "BAD PIXEL MASK",
+    ProductKind.REDUCED: "LIGHT",
+    ProductKind.STACK: "STACK",
+}
+
+
+def inherit(source: fits.Header, *, keep_world: bool) -> fits.Header:
+    """A copy of a header without what describes the old file's bytes.
+
+    Parameters
+    ----------
+    keep_world
+        Whether the world coordinates stay.
+
+    Returns
+    -------
+    Header
+        New; COMMENT and HISTORY kept in order; cards that do not follow the standard are left out.
+    """
+    found = fits.Header()
+    for card in source.cards:
+        if _STRUCTURAL.match(card.keyword) or (not keep_world and _WORLD.match(card.keyword)):
+            continue
+        if isinstance(card.value, float) and not np.isfinite(card.value):
+            continue
+        if card.is_blank or card.keyword == "":
+            continue
+        try:
+            card.verify("exception")
+        except fits.VerifyError:
+            continue
+        found.append(fits.Card(card.keyword, card.value, card.comment), end=True)
+    return found
+
+
+def describe(
+    header: fits.Header,
+    spec: ProductSpec,
+    *,
+    applied: Iterable[str] = (),
+    steps: Iterable[str] = (),
+    combined: int | None = None,
+) -> fits.Header:
+    """A header with the cards that say what a product is and how it was made.
+
+    Parameters
+    ----------
+    header
+        What it inherits; not changed.
+    applied
+        The corrections in it, of "bias", "dark", "flat": they make CALSTAT.
+    steps
+        One sentence for each thing that was done, for HISTORY.
+    combined
+        How many frames were combined.
+    """
+    found = header.copy()
+    calibration = "".join(
+        letter for letter, kind in zip("BDF", ("bias", "dark", "flat"), strict=True) if kind in set(applied)
+    )
+    values: Mapping[str, tuple[Any, str]] = {
+        "IMAGETYP": (_TYPES.get(spec.kind, str(spec.kind).upper()), "type of image"),
+        "OBJECT": (spec.target_name, "target"),
+        "TELESCOP": (spec.telescope, "telescope"),
+        "INSTRUME": (spec.instrument, "camera"),
+        "FILTER": (spec.filter, "filter"),
+        "EXPTIME": (spec.exposure_s, "[s] exposure"),
+        "EXPOSURE": (spec.exposure_s, "[s] exposure"),
+        "CALSTAT": (calibration or None, "B bias, D dark, F flat are applied"),
+        "NCOMBINE": (combined, "frames combined"),
+        "CREATOR": ("avcd", "made by"),
+        "AVCDKIND": (str(spec.kind), "kind of product"),
+        "AVCDID": (spec.id, "product: hash of recipe and inputs"),
+        "AVCDRCP": (f"{spec.recipe} {spec.recipe_version}", "recipe and its version"),
+        "AVCDSTAT": (str(spec.status), "provisional: a calibration was missing"),
+        "CALLEVEL": (spec.calib_level, "ObsCore: 1 raw, 2 calibrated, 3 combined"),
+        "OBS-ID": (spec.observations[0] if spec.observations else None, "observation"),
+    }
+    for keyword, (value, comment) in values.items():
+        while keyword in found:
+            del found[keyword]
+        if value is not None:
+            found[keyword] = (_ascii(value), comment)
+    if spec.status is ProductStatus.PROVISIONAL:
+        found["HISTORY"] = _ascii(f"provisional: {spec.reason}")
+    for step in steps:
+        found["HISTORY"] = _ascii(step)
+    return found
+
+
+def with_world(header: fits.Header, wcs: WCS, *, rms_arcsec: float | None, matched: int | None) -> fits.Header:
+    """A header with the given world coordinates in place of any it had."""
+    found = inherit(header, keep_world=False)
+    for card in wcs.to_header(relax=True).cards:
+        if card.keyword not in ("MJDREF", "DATE-OBS", "MJD-OBS") and not card.keyword.startswith("COMMENT"):
+            found[card.keyword] = (card.value, card.comment)
+    if rms_arcsec is not None:
+        found["ASTRRMS"] = (round(rms_arcsec, 4), "[arcsec] rms of the plate solution")
+    if matched is not None:
+        found["ASTRNUM"] = (matched, "reference stars matched")
+    return found
+
+
+def _ascii(value: Any) -> Any:
+    """FITS cards hold ASCII only."""
+    return value.encode("ascii", "replace").decode().replace("\n", " ") if isinstance(value, str) else value

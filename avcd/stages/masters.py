@@ -1,0 +1,66 @@
+"""Masters: from raw calibrations of one session to one frame with its mask and uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from astropy.io import fits
+
+from avcd.cards import describe, inherit
+from avcd.frame import JobInput
+from avcd.reduction.defects import find_bad_pixels
+from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
+from avcd.stages.inputs import frame_of, read_ccd, read_raw, row_sources
+from avcd.stages.output import Output, Work
+from avcd.stages.writing import image_output
+
+
+def build_bias(work: Work) -> Output:
+    """A master bias: see `avcd.reduction.masters.build_master_bias`."""
+    raw = work.inputs("raw")
+    with row_sources(work, raw) as sources:
+        master = build_master_bias(sources, work.claim.spec.parameters, memory_bytes=work.memory_bytes)
+    return _output(work, master, raw, applied=())
+
+
+def build_dark(work: Work) -> Output:
+    """A master dark, less the bias where one was matched."""
+    raw = work.inputs("raw")
+    bias = read_ccd(work, work.input("bias"))
+    with row_sources(work, raw) as sources:
+        master = build_master_dark(sources, bias, work.claim.spec.parameters, memory_bytes=work.memory_bytes)
+    return _output(work, master, raw, applied=("bias",) if bias is not None else ())
+
+
+def build_flat(work: Work) -> Output:
+    """A master flat: each flat less its dark, or its bias alone, then normalised and combined."""
+    raw = work.inputs("raw")
+    bias, dark = read_ccd(work, work.input("bias")), read_ccd(work, work.input("dark"))
+    with row_sources(work, raw) as sources:
+        master = build_master_flat(sources, bias, dark, work.claim.spec.parameters, memory_bytes=work.memory_bytes)
+    applied = [kind for kind, one in (("bias", bias), ("dark", dark)) if one is not None]
+    return _output(work, master, raw, applied=applied)
+
+
+def build_bad_pixels(work: Work) -> Output:
+    """The bad pixels of a master dark."""
+    one = work.inputs("dark")[0]
+    dark = read_ccd(work, one)
+    assert dark is not None
+    found = find_bad_pixels(dark, work.claim.spec.parameters)
+    header = read_raw(work, one)[1] if one.origin == "frame" else dark.header
+    return image_output(
+        work, found.ccd, describe(inherit(fits.Header(header), keep_world=False), work.claim.spec), found.metrics
+    )
+
+
+def _output(work: Work, master: Master, raw: list[JobInput], applied: Iterable[str]) -> Output:
+    first = min(raw, key=lambda one: (frame_of(one).t_min or 0.0, one.id))
+    header = describe(
+        inherit(read_raw(work, first)[1], keep_world=False),
+        work.claim.spec,
+        applied=applied,
+        steps=master.warnings,
+        combined=len(raw),
+    )
+    return image_output(work, master.ccd, header, master.metrics, warnings=master.warnings)

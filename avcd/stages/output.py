@@ -1,0 +1,51 @@
+"""What a stage hands to the runner: files yet to be written, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from avcd.frame import Claim, JobInput, Wcs
+
+Opener = Callable[[JobInput], Path]
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """One file of a product: where below the archive, how to write it, how to check what was written."""
+
+    path: str
+    write: Callable[[BinaryIO], None]
+    verify: Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A product's content, not yet on disk; the main file first."""
+
+    files: tuple[OutputFile, ...]
+    metrics: Mapping[str, float | int | str | bool | None] = field(default_factory=dict)
+    wcs: Wcs = Wcs.NONE
+    warnings: tuple[str, ...] = ()
+    s_ra: float | None = None
+    s_dec: float | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stage's argument: the claimed job, how to open its inputs, and the memory it may use."""
+
+    claim: Claim
+    open: Opener
+    memory_bytes: int
+
+    def inputs(self, role: str) -> list[JobInput]:
+        """The inputs of a role, in the order of the recipe's identity."""
+        return [one for one in self.claim.inputs if one.role == role]
+
+    def input(self, role: str) -> JobInput | None:
+        """The one input of a role, or None."""
+        found = self.inputs(role)
+        return found[0] if found else None

@@ -1,0 +1,181 @@
+"""One science frame: calibrated, its sources found, its quality measured, its field solved."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.wcs import WCS, FITSFixedWarning
+
+from avcd.cards import describe, inherit, with_world
+from avcd.errors import ProcessingError
+from avcd.frame import CalibLevel, Frame, JobInput, Wcs
+from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
+from avcd.sky.detection import Sources, detect_sources
+from avcd.sky.quality import measure_quality
+from avcd.sky.reference import Tycho2
+from avcd.sky.solving import Solution, hint_from, solve_field
+from avcd.stages.inputs import frame_of, read_ccd, read_product, read_raw
+from avcd.stages.output import Output, Work
+from avcd.stages.writing import image_output, table_output
+
+
+def reduce_science(work: Work) -> Output:
+    """A reduced frame: calibrated pixels with mask and uncertainty, quality as metrics, a plate solution in the header."""
+    one = work.inputs("raw")[0]
+    frame = frame_of(one)
+    data, raw_header = read_raw(work, one)
+    reduced = _calibrate(work, frame, data)
+    ccd, parameters = reduced.ccd, work.claim.spec.parameters
+    saturation = _saturation(frame, ccd)
+    sources = detect(ccd, parameters, saturation)
+    metrics = {**reduced.metrics, **measure_quality(ccd.data, ccd.mask, sources, frame.pixel_scale_arcsec)}
+    header = inherit(raw_header, keep_world=False)
+    solution = _solve(frame, ccd, sources, raw_header, parameters)
+    notes = list(reduced.warnings)
+    if solution is not None:
+        metrics |= _solution_metrics(solution)
+        if solution.reason and solution.wcs is None:
+            notes.append(f"plate solution {solution.state}: {solution.reason}")
+        if solution.wcs is not None:
+            header = with_world(header, solution.wcs, rms_arcsec=solution.rms_arcsec, matched=solution.matched)
+    applied = [kind for kind in ("bias", "dark", "flat") if kind in reduced.applied or kind in frame.calibration]
+    header = describe(header, work.claim.spec, applied=applied, steps=[_sentence(step) for step in reduced.steps])
+    ra, dec = _centre(solution, ccd, frame)
+    state = solution.state if solution is not None else Wcs.NONE
+    return image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state, s_ra=ra, s_dec=dec)
+
+
+def _calibrate(work: Work, frame: Frame, data: np.ndarray) -> Reduced:
+    dark = work.input("dark")
+    masters = Masters(
+        bias=read_ccd(work, work.input("bias")),
+        dark=read_ccd(work, dark),
+        dark_exposure_s=_exposure_of(dark),
+        dark_has_bias=_has_bias(dark),
+        flat=read_ccd(work, work.input("flat")),
+        bad_pixels=_mask_of(work, work.input("bad_pixels")),
+    )
+    unit = (
+        "electron"
+        if frame.calib_level >= CalibLevel.CALIBRATED and (frame.bunit or "").lower().startswith("e")
+        else "adu"
+    )
+    detector = Detector(
+        gain_e_per_adu=None if unit == "electron" else frame.gain_e_per_adu,
+        read_noise_e=frame.read_noise_e,
+        read_noise_adu=_measured_read_noise(work),
+        saturation_adu=frame.saturation_adu,
+        pedestal_adu=frame.pedestal_adu,
+    )
+    return reduce_frame(CCDData(data, unit=unit), masters, detector, frame.exposure_s, work.claim.spec.parameters)
+
+
+def _exposure_of(dark: JobInput | None) -> float | None:
+    if dark is None:
+        return None
+    return dark.frame.exposure_s if dark.frame else (dark.spec.exposure_s if dark.spec else None)
+
+
+def _has_bias(dark: JobInput | None) -> bool | None:
+    """Whether the bias is still in a master dark; None where a delivered one does not say."""
+    if dark is None:
+        return None
+    if dark.frame:
+        return dark.frame.bias_included
+    assert dark.spec is not None
+    return not any(one.role == "bias" for one in dark.spec.inputs)
+
+
+def _mask_of(work: Work, one: JobInput | None) -> np.ndarray | None:
+    return None if one is None else read_product(work, one).mask
+
+
+def _measured_read_noise(work: Work) -> float | None:
+    bias = work.input("bias")
+    value = bias.metrics.get("read_noise_adu") if bias else None
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _saturation(frame: Frame, ccd: CCDData) -> float | None:
+    if frame.saturation_adu is None:
+        return None
+    return frame.saturation_adu * (frame.gain_e_per_adu or 1.0 if str(ccd.unit) == "electron" else 1.0)
+
+
+def detect(ccd: CCDData, parameters: Mapping[str, Any], saturation: float | None) -> Sources:
+    """The stars of a reduced frame, as its recipe says."""
+    return detect_sources(
+        ccd.data,
+        ccd.mask,
+        saturation=saturation,
+        sigma=float(parameters["detection_sigma"]),
+        minimum_px=int(parameters["detection_minimum_px"]),
+    )
+
+
+def _solve(
+    frame: Frame, ccd: CCDData, sources: Sources, raw_header: fits.Header, parameters: Mapping[str, Any]
+) -> Solution | None:
+    if not parameters["solve"]:
+        return None
+    radius = float(parameters["solve_radius_deg"]) or None
+    return solve_field(
+        sources,
+        ccd.data.shape,
+        hint_from(frame, delivered_world(raw_header) if frame.has_wcs else None),
+        Tycho2(),
+        radius_deg=radius,
+        max_sip_order=int(parameters["solve_sip_order"]),
+    )
+
+
+def delivered_world(header: fits.Header) -> WCS | None:
+    """The world coordinates that a header brings; None when it has none that make sense."""
+    with warnings.catch_warnings():
+        # Old keywords (RADECSYS, dates without time) are mended by astropy, with a warning for each.
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        try:
+            found = WCS(header, naxis=2)
+        except (ValueError, MemoryError, KeyError):  # a WCS that cannot be understood is no WCS
+            return None
+    return found if found.has_celestial else None
+
+
+def _solution_metrics(solution: Solution) -> dict[str, Any]:
+    return {
+        "astrometry_rms_arcsec": solution.rms_arcsec,
+        "astrometry_matched": solution.matched,
+        "astrometry_sip_order": solution.sip_order,
+        "astrometry_reason": solution.reason or None,
+    }
+
+
+def _centre(solution: Solution | None, ccd: CCDData, frame: Frame) -> tuple[float | None, float | None]:
+    if solution is None or solution.wcs is None:
+        return frame.s_ra, frame.s_dec
+    ny, nx = ccd.data.shape
+    ra, dec = solution.wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
+    return (float(ra), float(dec)) if math.isfinite(float(ra)) else (frame.s_ra, frame.s_dec)
+
+
+def _sentence(step: Mapping[str, Any]) -> str:
+    details = ", ".join(f"{key}={value}" for key, value in step.items() if key != "step" and value is not None)
+    return f"{step['step']}: {details}" if details else str(step["step"])
+
+
+def extract_sources(work: Work) -> Output:
+    """The source table of a reduced frame, with sky positions where it is solved."""
+    one = work.inputs("reduced")[0]
+    if one.spec is None:
+        raise ProcessingError("a source table needs one of avcd's reduced frames")
+    ccd = read_product(work, one)
+    sources = detect(ccd, work.claim.spec.parameters, None)
+    table = sources.to_table(ccd.wcs if one.wcs in (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED) else None)
+    header = describe(inherit(fits.Header(ccd.header), keep_world=True), work.claim.spec)
+    return table_output(work, table, "SOURCES", header, {"stars": len(table)}, wcs=one.wcs)

@@ -1,0 +1,95 @@
+"""From a stage's arrays to the files of its product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.table import Table
+
+from avcd.frame import Wcs
+from avcd.products import ImageContent, verify_fits, verify_picture, write_image_fits, write_table_fits
+from avcd.stages.output import Output, OutputFile, Work
+
+
+def provenance(work: Work) -> list[dict[str, str]]:
+    """The rows of a product's PROVENANCE table: role, name and content of every input."""
+    return [
+        {
+            "role": one.role,
+            "id": one.id,
+            "name": one.member or PurePosixPath(one.relative_path).name,
+            "sha256": one.sha256,
+        }
+        for one in work.claim.inputs
+    ]
+
+
+def image_output(
+    work: Work,
+    ccd: CCDData,
+    header: fits.Header,
+    metrics: Mapping[str, Any],
+    *,
+    warnings: tuple[str, ...] | list[str] = (),
+    tables: Mapping[str, Table] | None = None,
+    wcs: Wcs = Wcs.NONE,
+    s_ra: float | None = None,
+    s_dec: float | None = None,
+) -> Output:
+    """A product in avcd's FITS format: SCI, MASK, UNCERT, PROVENANCE and further tables."""
+    spec = work.claim.spec
+    content = ImageContent(
+        data=ccd.data,
+        unit=str(ccd.unit),
+        mask=ccd.mask,
+        uncertainty=None if ccd.uncertainty is None else ccd.uncertainty.array,
+        header=header,
+        provenance=provenance(work),
+        parameters=dict(spec.parameters),
+        tables=tables or {},
+    )
+    file = OutputFile(spec.path, lambda stream: write_image_fits(content, stream), verify_fits)
+    return Output((file,), clean(metrics), wcs, tuple(warnings), s_ra, s_dec)
+
+
+def table_output(
+    work: Work, table: Table, name: str, header: fits.Header, metrics: Mapping[str, Any], *, wcs: Wcs = Wcs.NONE
+) -> Output:
+    """A product that is a table, in a FITS file with an empty primary."""
+    spec = work.claim.spec
+    rows = provenance(work)
+    file = OutputFile(
+        spec.path, lambda stream: write_table_fits(table, name, header, rows, dict(spec.parameters), stream), verify_fits
+    )
+    return Output((file,), clean(metrics), wcs)
+
+
+def picture_output(
+    work: Work, pictures: Mapping[str, bytes], metrics: Mapping[str, Any], warnings: tuple[str, ...] = ()
+) -> Output:
+    """A product of pictures: suffix (``.png``, ``.tiff``) to bytes, the one the spec's path names first."""
+    path = PurePosixPath(work.claim.spec.path)
+    ordered = sorted(pictures.items(), key=lambda one: one[0] != path.suffix)
+    files = tuple(
+        OutputFile(str(path.with_suffix(suffix)), lambda stream, data=data: _write(stream, data), verify_picture)
+        for suffix, data in ordered
+    )
+    return Output(files, clean(metrics), Wcs.NONE, warnings)
+
+
+def _write(stream: Any, data: bytes) -> None:
+    stream.write(data)
+
+
+def clean(metrics: Mapping[str, Any]) -> dict[str, float | int | str | bool | None]:
+    """Metrics as the catalogue keeps them: plain numbers, NaN as unknown."""
+    found: dict[str, float | int | str | bool | None] = {}
+    for name, value in metrics.items():
+        if hasattr(value, "item"):
+            value = value.item()
+        found[name] = None if isinstance(value, float) and value != value else value
+    return found

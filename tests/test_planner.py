@@ -1,0 +1,249 @@
+"""The planner: what should exist follows from the facts alone, and nothing else moves when one fact does."""
+
+import datetime
+import random
+from dataclasses import replace
+
+import pytest
+
+from avcd.association import load_rules
+from avcd.config import Processing
+from avcd.errors import UsageError
+from avcd.frame import Closure, Frame, ImageType, ProductKind, ProductStatus, Snapshot
+from avcd.planner import explain, plan, planning_digest
+from avcd.recipes import load_recipes
+
+RECIPES, RULES, PROCESSING = load_recipes(), load_rules(), Processing()
+EVENING = 61055.0  # MJD of 2026-01-15, 0 h
+NIGHT = "2026-01-15"
+
+
+def make_frame(name: str, image_type: ImageType, minute: float, **changes) -> Frame:
+    start = EVENING + 0.8 + minute / 1440
+    date = datetime.datetime(1858, 11, 17) + datetime.timedelta(days=start)
+    filter_ = changes.get("filter")
+    raw = image_type.is_raw_calibration
+    values = {
+        "id": name.ljust(64, "0"),
+        "image_type": image_type,
+        "telescope": "T20",
+        "instrument": "FLI",
+        "binning": "1x1",
+        "naxis1": 100,
+        "naxis2": 80,
+        "window": "0,0",
+        "exposure_s": 0.0 if image_type is ImageType.BIAS else 60.0,
+        "set_temperature_c": -20.0,
+        "ccd_temperature_c": -20.1,
+        "t_min": start,
+        "date_obs": date.isoformat(),
+        "night": NIGHT,
+        "session_id": f"T20/{NIGHT}/{image_type}/{filter_}" if raw else None,
+        "obs_id": f"T20/{NIGHT}/m42" if image_type is ImageType.SCIENCE else None,
+        "target_name": "M42" if image_type is ImageType.SCIENCE else None,
+    }
+    return Frame(**{**values, **changes})
+
+
+def night() -> list[Frame]:
+    frames = [make_frame(f"b{n}", ImageType.BIAS, n) for n in range(3)]
+    frames += [make_frame(f"d{n}", ImageType.DARK, 10 + n) for n in range(3)]
+    for number, name in enumerate(("Red", "Green", "Blue")):
+        frames += [make_frame(f"f{name}{n}", ImageType.FLAT, 30 + 5 * number + n, exposure_s=5.0, filter=name) for n in range(3)]
+        frames += [make_frame(f"s{name}{n}", ImageType.SCIENCE, 100 + 5 * number + n, filter=name) for n in range(2)]
+    return frames
+
+
+def closed(frames: list[Frame]) -> dict[str, Closure]:
+    members: dict[str, list[str]] = {}
+    for one in frames:
+        members.setdefault(one.session_id or one.obs_id, []).append(one.id)
+    return {subject: Closure(subject, tuple(sorted(ids)), "idle") for subject, ids in members.items()}
+
+
+def snapshot(frames: list[Frame], **changes) -> Snapshot:
+    return Snapshot(**{"camera": "T20/FLI", "frames": tuple(frames), "closures": closed(frames), **changes})
+
+
+def made(found: Snapshot, processing: Processing = PROCESSING):
+    return plan(found, RECIPES, RULES, processing)
+
+
+def of_kind(found, kind: ProductKind):
+    return [one for one in found.specs if one.kind is kind]
+
+
+def test_a_whole_night_is_planned_down_to_the_composite():
+    found = made(snapshot(night()))
+    counts = {kind: len(of_kind(found, kind)) for kind in ProductKind}
+    assert counts == {
+        ProductKind.MASTER_BIAS: 1,
+        ProductKind.MASTER_DARK: 1,
+        ProductKind.MASTER_FLAT: 3,
+        ProductKind.BAD_PIXEL_MASK: 1,
+        ProductKind.REDUCED: 6,
+        ProductKind.SOURCES: 6,
+        ProductKind.STACK: 3,
+        ProductKind.RGB: 1,
+        ProductKind.PREVIEW: 21 + 6 + 6 + 3,
+    }
+    assert not found.blocked
+    assert {one.status for one in found.specs} == {ProductStatus.FINAL}
+    flats = {one.id: one.filter for one in of_kind(found, ProductKind.MASTER_FLAT)}
+    for one in of_kind(found, ProductKind.REDUCED):
+        roles = {ref.role: ref.id for ref in one.inputs}
+        assert set(roles) == {"raw", "bias", "dark", "flat", "bad_pixels"}
+        assert flats[roles["flat"]] == one.filter
+
+
+def test_the_order_of_the_facts_does_not_matter():
+    frames = night()
+    first = made(snapshot(frames))
+    random.Random(1).shuffle(frames)
+    assert made(snapshot(frames)) == first
+
+
+def test_ids_name_existing_inputs_only_and_inputs_go_first():
+    found = made(snapshot(night()))
+    priority = {one.id: one.priority for one in found.specs}
+    frames = {one.id for one in night()}
+    for one in found.specs:
+        for ref in one.inputs:
+            assert (ref.id in priority) if ref.origin == "product" else (ref.id in frames)
+            if ref.origin == "product":
+                assert priority[ref.id] < one.priority
+
+
+def test_one_more_flat_remakes_its_filter_and_nothing_else():
+    frames = night()
+    before = {one.id: one for one in made(snapshot(frames)).specs}
+    frames.append(make_frame("fRed9", ImageType.FLAT, 40, exposure_s=5.0, filter="Red"))
+    after = {one.id: one for one in made(snapshot(frames)).specs}
+    new = [one for identity, one in after.items() if identity not in before]
+    counts = {kind: sum(one.kind is kind for one in new) for kind in ProductKind}
+    assert {kind: count for kind, count in counts.items() if count} == {
+        ProductKind.MASTER_FLAT: 1,
+        ProductKind.REDUCED: 2,
+        ProductKind.SOURCES: 2,
+        ProductKind.STACK: 1,
+        ProductKind.RGB: 1,
+        ProductKind.PREVIEW: 1 + 1 + 2 + 1,  # the flat itself, its master, the frames, the stack
+    }
+    assert all(one.filter in ("Red", None) for one in new)
+
+
+def test_masters_wait_for_their_session_and_reduced_frames_for_no_closure():
+    frames = night()
+    closures = closed(frames)
+    open_observation = {key: value for key, value in closures.items() if not key.endswith("m42")}
+    found = made(snapshot(frames, closures=open_observation))
+    assert len(of_kind(found, ProductKind.REDUCED)) == 6
+    assert not of_kind(found, ProductKind.STACK)
+    assert not of_kind(made(snapshot(frames, closures={})), ProductKind.MASTER_BIAS)
+
+
+def test_a_missing_flat_blocks_with_its_reason_then_gives_a_provisional_frame():
+    frames = [one for one in night() if not (one.image_type is ImageType.FLAT and one.filter == "Red")]
+    strict = made(snapshot(frames), Processing(provisional=False))
+    assert len(strict.blocked) == 2
+    assert all(one.reason.startswith("flat:") and one.kind is ProductKind.REDUCED for one in strict.blocked)
+    found = made(snapshot(frames))
+    provisional = [one for one in of_kind(found, ProductKind.REDUCED) if one.status is ProductStatus.PROVISIONAL]
+    assert [one.filter for one in provisional] == ["Red", "Red"]
+    assert all("flat" not in {ref.role for ref in one.inputs} for one in provisional)
+    stacks = {one.filter: one.status for one in of_kind(found, ProductKind.STACK)}
+    assert stacks == {"Red": "provisional", "Green": "final", "Blue": "final"}
+
+
+def test_a_rejected_dark_remakes_what_used_it():
+    frames = night()
+    dark = next(one for one in frames if one.image_type is ImageType.DARK)
+    before = {one.id for one in made(snapshot(frames)).specs}
+    after = made(snapshot(frames, rejected=frozenset({dark.id})))
+    assert len(of_kind(after, ProductKind.MASTER_DARK)[0].inputs) == 3  # two darks and the bias
+    assert {one.kind for one in after.specs if one.id in before} == {"master_bias", "master_flat", "preview"}
+
+
+def test_a_master_whose_job_died_serves_nobody():
+    found = made(snapshot(night()))
+    dead = of_kind(found, ProductKind.MASTER_DARK)[0].id
+    after = made(snapshot(night(), dead=frozenset({dead})))
+    assert not of_kind(after, ProductKind.MASTER_DARK)
+    assert all("dark:" in one.reason for one in of_kind(after, ProductKind.REDUCED))
+
+
+def test_a_dark_that_keeps_its_bias_stands_for_the_bias_too():
+    frames = [one for one in night() if one.image_type is not ImageType.BIAS]
+    found = made(snapshot(frames))
+    assert not of_kind(found, ProductKind.MASTER_FLAT)  # neither bias nor a dark of their exposure
+    roles = {ref.role for ref in of_kind(found, ProductKind.REDUCED)[0].inputs}
+    assert roles == {"raw", "dark", "bad_pixels"}
+    assert all(one.reason.startswith("flat:") for one in of_kind(found, ProductKind.REDUCED))
+
+
+def test_a_vendor_calibrated_frame_is_never_calibrated_again():
+    frames = [
+        replace(one, calib_level=2, calibration=frozenset({"bias", "dark", "flat"})) if one.obs_id else one for one in night()
+    ]
+    found = made(snapshot(frames))
+    for one in of_kind(found, ProductKind.REDUCED):
+        assert [ref.role for ref in one.inputs] == ["raw"]
+        assert one.status is ProductStatus.FINAL
+
+
+def test_a_delivered_master_serves_as_it_is():
+    frames = [one for one in night() if one.image_type is not ImageType.DARK]
+    delivered = make_frame("master", ImageType.MASTER_DARK, 20, bias_included=True, session_id=None)
+    found = made(snapshot([*frames, delivered], closures=closed(frames)))
+    assert not of_kind(found, ProductKind.MASTER_DARK)
+    for one in of_kind(found, ProductKind.REDUCED):
+        assert {ref.role: ref.id for ref in one.inputs}["dark"] == delivered.id
+
+
+def test_tonight_goes_before_the_backlog():
+    tonight = night()
+    backlog = [
+        replace(one, id="9" + one.id[:-1], night="2025-12-01", t_min=one.t_min - 45,
+                session_id=one.session_id and one.session_id.replace(NIGHT, "2025-12-01"),
+                obs_id=one.obs_id and one.obs_id.replace(NIGHT, "2025-12-01"))
+        for one in night()
+    ]  # fmt: skip
+    found = made(snapshot(tonight + backlog))
+    new = [one.priority for one in found.specs if one.night == NIGHT]
+    old = [one.priority for one in found.specs if one.night == "2025-12-01"]
+    assert max(new) < min(old)
+
+
+def test_an_old_master_that_tonight_needs_goes_with_tonight():
+    darks = [
+        replace(one, night="2026-01-12", t_min=one.t_min - 3, session_id="T20/2026-01-12/dark")
+        for one in night()
+        if one.image_type is ImageType.DARK
+    ]
+    frames = [one for one in night() if one.image_type is not ImageType.DARK] + darks
+    found = made(snapshot(frames))
+    master = of_kind(found, ProductKind.MASTER_DARK)[0]
+    assert master.night == "2026-01-12"
+    assert master.priority < min(one.priority for one in of_kind(found, ProductKind.REDUCED))
+
+
+def test_why_names_the_wrong_filter_flat_too():
+    frames = night()
+    science = next(one for one in frames if one.filter == "Red" and one.obs_id)
+    needs = {one.kind: one for one in explain(snapshot(frames), RECIPES, RULES, science.id)}
+    assert set(needs) == {"bias", "dark", "flat", "bad_pixels"}
+    assert all(one.chosen for one in needs.values())
+    failed = [one for one in needs["flat"].candidates if one.outcome == "fail"]
+    assert len(failed) == 2
+    assert all(any(c.name == "filter" and c.outcome == "fail" for c in one.criteria) for one in failed)
+    with pytest.raises(UsageError):
+        explain(snapshot(frames), RECIPES, RULES, "nothing")
+
+
+def test_a_changed_parameter_changes_the_digest_and_the_ids():
+    recipe = RECIPES[ProductKind.MASTER_BIAS]
+    other = {**RECIPES, ProductKind.MASTER_BIAS: recipe.model_copy(update={"version": recipe.version + 1})}
+    assert planning_digest(other, RULES, PROCESSING) != planning_digest(RECIPES, RULES, PROCESSING)
+    before = {one.id for one in made(snapshot(night())).specs if one.kind is ProductKind.MASTER_BIAS}
+    after = {one.id for one in plan(snapshot(night()), other, RULES, PROCESSING).specs if one.kind is ProductKind.MASTER_BIAS}
+    assert not before & after
