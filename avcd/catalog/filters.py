@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, String, Table, func, select
+from sqlalchemy import JSON, Connection, String, Table, func, select
 
 from avcd.catalog.models import file_frames, files, frames, jobs, products
 from avcd.errors import UsageError
@@ -100,7 +100,7 @@ def _sort_column(table: Table, name: str) -> Any:
         spelled = "kind"
     if name == "status" and table is jobs:
         spelled = "state"
-    if spelled not in table.c or table.c[spelled].type.python_type in (list, dict):
+    if spelled not in table.c or isinstance(table.c[spelled].type, JSON):
         raise UsageError(f"cannot sort by {name}")
     return table.c[spelled]
 
