@@ -1,0 +1,237 @@
+"""Stars of a frame: background, detection, positions, fluxes, shapes; what is no star is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntFlag
+
+import astropy.units as u
+import numpy as np
+import sep
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from avcd.errors import ProcessingError
+from avcd.frame import MaskBit
+from avcd.sky.screening import Cores, are_spikes, are_star_like
+
+# These pixels hold something to go by: a saturated star is a star, a struck pixel was replaced from its neighbours.
+_USABLE = MaskBit.SATURATED | MaskBit.COSMIC_RAY | MaskBit.FEW_INPUTS
+_BOX_PX = 64
+_FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+_APERTURE_FWHM = 1.5  # radius of the flux aperture
+_SMALLEST_PX = 16
+_NO_STARS_FWHM_PX = 3.0  # taken where no star tells the width
+_BLENDED = 2  # sep: the source was split from another
+_CUT = 8  # sep: the source touches the frame's edge
+
+
+class SourceFlag(IntFlag):
+    """What is to be known before a source is trusted."""
+
+    SATURATED = 1  # a pixel of its core is saturated
+    MASKED = 2  # a pixel of its core is masked or was replaced
+    EDGE = 4  # cut by the frame's edge
+    BLENDED = 8  # split from a neighbour
+    EXTENDED = 16  # much wider than the frame's stars
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Sources of one frame, the brightest first; arrays of one length, and the background they stand on.
+
+    ``x``, ``y`` in pixels, the first pixel's centre being (0, 0); ``flux``, ``flux_err``, ``peak`` in the frame's unit
+    above the background; ``fwhm_px``; ``ellipticity`` 1 - b/a; ``theta_rad`` from the x axis to the major axis;
+    ``flags`` of `SourceFlag`. ``background`` and ``background_rms`` are images (ny, nx).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    flux: np.ndarray
+    flux_err: np.ndarray
+    fwhm_px: np.ndarray
+    ellipticity: np.ndarray
+    theta_rad: np.ndarray
+    peak: np.ndarray
+    flags: np.ndarray
+    background: np.ndarray
+    background_rms: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to_table(self, wcs: WCS | None = None) -> Table:
+        """The sources as a table with units; sky positions (ICRS) too where ``wcs`` is given."""
+        table = Table()
+        units = {"x": u.pix, "y": u.pix, "fwhm_px": u.pix, "theta_rad": u.rad}
+        for name in _COLUMNS:
+            values = getattr(self, name)
+            table[name] = u.Quantity(values, units[name]) if name in units else values
+        if wcs is not None:
+            ra, dec = wcs.all_pix2world(self.x, self.y, 0) if len(self) else (np.empty(0), np.empty(0))
+            table["ra"], table["dec"] = u.Quantity(ra, u.deg), u.Quantity(dec, u.deg)
+        return table
+
+
+_COLUMNS = tuple(one.name for one in fields(Sources) if not one.name.startswith("background"))
+
+
+def detect_sources(
+    data: np.ndarray,
+    mask: np.ndarray | None,
+    *,
+    noise: np.ndarray | None = None,
+    saturation: float | None = None,
+    sigma: float = 5.0,
+    minimum_px: int = 5,
+) -> Sources:
+    """Find the stars of a frame.
+
+    Parameters
+    ----------
+    data : ndarray, shape (ny, nx)
+        Not changed. Pixels that are not finite count as masked.
+    mask : ndarray of bool or of `MaskBit` planes, or None
+        Saturated pixels and replaced cosmic rays are used; all others with any bit are not.
+    noise : ndarray, shape (ny, nx), optional
+        One standard deviation of each pixel; without it, the scatter of the background, so that ``flux_err`` lacks the
+        photon noise of the source itself.
+    saturation
+        Level above which a pixel is saturated, where the mask does not say so.
+    sigma, minimum_px
+        Threshold above the background, and the number of connected pixels above it.
+
+    Returns
+    -------
+    Sources
+        Hot pixels, cosmic rays, columns and trails are left out: they are sharper than any star of the frame can be.
+
+    Raises
+    ------
+    ProcessingError
+        The frame is too small or has no usable pixel.
+
+    Notes
+    -----
+    Background and extraction: sep (Barbary 2016; SExtractor, Bertin & Arnouts 1996, A&AS 117, 393). Positions are
+    windowed centroids, saturated stars' isophotal ones.
+    """
+    image = np.ascontiguousarray(data, dtype=np.float32).copy()
+    bits = _bits(mask, image.shape)
+    finite = np.isfinite(image)
+    unusable = ((bits & ~np.uint16(_USABLE)) != 0) | ~finite
+    if min(image.shape) < _SMALLEST_PX or unusable.all():
+        raise ProcessingError(
+            f"no stars can be looked for in {image.shape[1]}x{image.shape[0]} pixels, all masked or too few"
+        )
+    saturated = (bits & np.uint16(MaskBit.SATURATED)) != 0
+    if saturation is not None:
+        saturated |= image >= saturation
+    image[~finite] = float(np.median(image[~unusable]))
+    background, rms = _background(image, unusable)
+    image -= background
+    error = rms if noise is None else np.where(np.isfinite(noise) & (noise > 0), noise, rms).astype(np.float32)
+    found = _extract(image, error, unusable, sigma, minimum_px)
+    doubtful = unusable | ((bits & np.uint16(MaskBit.COSMIC_RAY)) != 0)
+    return _measure(image, error, found, saturated, doubtful, unusable, background, rms)
+
+
+def _bits(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if mask is None:
+        return np.zeros(shape, np.uint16)
+    return mask.astype(np.uint16) * np.uint16(MaskBit.USER) if mask.dtype == bool else mask.astype(np.uint16)
+
+
+def _background(image: np.ndarray, unusable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth background and its scatter, from boxes small enough that there are a few of them."""
+    height, width = (int(np.clip(side // 4, 8, _BOX_PX)) for side in image.shape)
+    mesh = sep.Background(image, mask=unusable, bw=width, bh=height, fw=3, fh=3)
+    rms = mesh.rms(dtype=np.float32)
+    # A noiseless frame (a synthetic one, a flat patch of zeros) has no scatter: any positive floor will do.
+    floor = max(float(mesh.globalrms) * 1e-3, 1e-6 * max(1.0, float(np.abs(mesh.globalback))))
+    return mesh.back(dtype=np.float32), np.maximum(rms, np.float32(floor))
+
+
+def _extract(image: np.ndarray, error: np.ndarray, unusable: np.ndarray, sigma: float, minimum_px: int) -> np.ndarray:
+    """Extraction by sep; a field too crowded for its deblending is extracted without."""
+    sep.set_extract_pixstack(max(300_000, image.size // 2))
+    for contrast in (0.005, 1.0):
+        try:
+            found: np.ndarray = sep.extract(
+                image, sigma, err=error, mask=unusable, minarea=minimum_px, deblend_cont=contrast, clean=True
+            )
+        except Exception as failure:  # sep raises bare Exception for its full buffers
+            reason = failure
+        else:
+            return found[np.isfinite(found["x"] + found["y"] + found["a"] + found["b"])]
+    raise ProcessingError(f"the sources of this frame cannot be told apart: {reason}")
+
+
+def _measure(
+    image: np.ndarray,
+    error: np.ndarray,
+    found: np.ndarray,
+    saturated: np.ndarray,
+    doubtful: np.ndarray,
+    unusable: np.ndarray,
+    background: np.ndarray,
+    rms: np.ndarray,
+) -> Sources:
+    x, y = found["x"].astype(float), found["y"].astype(float)
+    a, b = np.maximum(found["a"], 1e-3), np.maximum(found["b"], 1e-3)
+    flags = np.zeros(len(found), np.int64)
+    flags |= np.where(_near(saturated, x, y), SourceFlag.SATURATED, 0)
+    flags |= np.where(_near(doubtful, x, y), SourceFlag.MASKED, 0)
+    flags |= np.where(found["flag"] & _CUT, SourceFlag.EDGE, 0) | np.where(
+        found["flag"] & _BLENDED, SourceFlag.BLENDED, 0
+    )
+    fwhm = _full_width(image, x, y, a, unusable)
+    cores = Cores(image, rms, x, y)
+    typical = _typical(fwhm, found["peak"], flags, are_spikes(cores, fwhm))
+    keep = are_star_like(cores, fwhm, b / a, typical, (flags & SourceFlag.SATURATED) != 0)
+    flags |= np.where((fwhm > 2.5 * typical) & ((flags & SourceFlag.SATURATED) == 0), SourceFlag.EXTENDED, 0)
+    if len(found):
+        wx, wy, bad = sep.winpos(image, x, y, np.full(len(x), typical / _FWHM_PER_SIGMA), mask=unusable)
+        moved = np.hypot(wx - x, wy - y)
+        steady = (bad == 0) & (moved < typical) & ((flags & (SourceFlag.SATURATED | SourceFlag.EXTENDED)) == 0)
+        x, y = np.where(steady, wx, x), np.where(steady, wy, y)
+        flux, flux_err, _ = sep.sum_circle(image, x, y, _APERTURE_FWHM * typical, err=error, mask=unusable, subpix=5)
+    else:
+        flux = flux_err = np.empty(0)
+    # A saturated star is wider than the aperture: its isophotal flux keeps the order of brightness right.
+    flux = np.where((flags & (SourceFlag.SATURATED | SourceFlag.EXTENDED)) != 0, np.maximum(flux, found["flux"]), flux)
+    keep &= flux > 0
+    order = np.flatnonzero(keep)
+    order = order[np.lexsort((y[order], x[order], -flux[order]))]
+    columns = [x, y, flux, flux_err, fwhm, 1.0 - b / a, found["theta"], found["peak"], flags]
+    return Sources(*(np.asarray(one)[order] for one in columns), background=background, background_rms=rms)
+
+
+def _near(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether any pixel of the 3 x 3 around each position is set in ``plane``."""
+    ny, nx = plane.shape
+    column, row = np.rint(x).astype(int), np.rint(y).astype(int)
+    hit = np.zeros(len(x), bool)
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            hit |= plane[np.clip(row + dy, 0, ny - 1), np.clip(column + dx, 0, nx - 1)]
+    return hit
+
+
+def _full_width(image: np.ndarray, x: np.ndarray, y: np.ndarray, a: np.ndarray, unusable: np.ndarray) -> np.ndarray:
+    """Full width at half maximum: twice the radius that holds half of the flux, as it is for a Gaussian."""
+    if not len(x):
+        return np.empty(0)
+    radius, _ = sep.flux_radius(image, x, y, np.maximum(5.0 * a, 4.0), 0.5, mask=unusable, subpix=7)
+    return np.where(np.isfinite(radius) & (radius > 0), 2.0 * radius, _FWHM_PER_SIGMA * a)
+
+
+def _typical(fwhm: np.ndarray, peak: np.ndarray, flags: np.ndarray, spikes: np.ndarray) -> float:
+    """The frame's stellar width: the median of the brighter half of clean sources; hot pixels may outnumber them."""
+    good = ((flags & ~SourceFlag.BLENDED) == 0) & ~spikes
+    if not good.any():
+        good = ~spikes
+    if not good.any():
+        return _NO_STARS_FWHM_PX
+    bright = peak[good] >= np.median(peak[good])
+    return float(np.median(fwhm[good][bright]))
