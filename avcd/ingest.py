@@ -5,6 +5,7 @@ Drop directories are read, never written. Twice is once: the catalogue's constra
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -12,11 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from avcd.catalog import Catalog
+from avcd.catalog.types import printable_path
 from avcd.config import Limits
-from avcd.errors import InputError
+from avcd.errors import InputError, StorageError
 from avcd.frame import FileReading, FrameStatus, MemberReading
 from avcd.headers.profiles import Profiles
 from avcd.headers.reading import read_file
+
+log = logging.getLogger("avcd.ingest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,23 @@ def ingest_path(
     if not stat.S_ISREG(before.st_mode):
         reading = _without_content(relative_path, "not a regular file")
     else:
-        reading = read_file(path, relative_path, profiles, limits, profile=profile, site=site)
+        reading = _read(path, relative_path, profiles, limits, profile, site)
         after = _stat(path)
         if after is None or _identity(before) != _identity(after):
             return IngestResult(settled=False)
     reading, new = _record(catalog, root, reading, before, now)
     return IngestResult(True, new, reading.members[0].status, reading.members[0].reason)
+
+
+def _read(
+    path: Path, relative_path: str, profiles: Profiles, limits: Limits, profile: str | None, site: str | None
+) -> FileReading:
+    try:
+        return read_file(path, relative_path, profiles, limits, profile=profile, site=site)
+    except Exception as error:  # a defect in reading must not end the daemon: the file is unreadable, with the trace
+        log.exception("%s could not be read", printable_path(relative_path))
+        reason = f"avcd failed to read it: {type(error).__name__}: {error}"
+        return _without_content(relative_path, reason, FrameStatus.UNREADABLE)
 
 
 def _record(
@@ -158,8 +173,8 @@ def scan_root(catalog: Catalog, root: str, base: Path, known: Mapping[str, tuple
 
     Raises
     ------
-    OSError
-        The drop directory itself cannot be listed; nothing is recorded then, so that an unmounted share is not taken
+    StorageError
+        The drop directory itself cannot be listed; nothing is recorded then, so that a share that is away is not taken
         for an empty one.
     """
     scan = Scan()
@@ -203,11 +218,13 @@ class _Entry:
 def _walk(base: Path) -> Iterator[_Entry]:
     """Everything below a directory that is no readable directory, by name; a link is followed, but never in a circle."""
     seen: set[tuple[int, int]] = set()
-    top = base.stat()
+    try:
+        top = base.stat()
+        os.scandir(base).close()
+    except OSError as error:
+        raise StorageError(f"drop directory {base} cannot be listed: {error.strerror}") from None
     seen.add((top.st_dev, top.st_ino))
     waiting = [""]
-    with os.scandir(base):  # an unreadable root is the caller's to know
-        pass
     while waiting:
         directory = waiting.pop()
         try:

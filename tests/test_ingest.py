@@ -1,0 +1,282 @@
+"""Drop directories become rows: whatever fell in is accounted for, once, and nothing is written there."""
+
+import gzip
+import os
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from avcd import ingest
+from avcd.catalog import Catalog
+from avcd.config import Limits
+from avcd.errors import StorageError
+from avcd.frame import FrameStatus
+from avcd.headers.profiles import load_profiles
+from avcd.ingest import IngestResult, ingest_path, scan_root
+
+PROFILES = load_profiles()
+LIMITS = Limits()
+BYTES_NAME = os.fsdecode(b"nuit \xe9toil\xe9e.fits")
+
+
+@pytest.fixture
+def catalog(tmp_path, sqlite_template):
+    path = tmp_path / "catalogue.sqlite"
+    shutil.copyfile(sqlite_template, path)
+    opened = Catalog(f"sqlite:///{path}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def drop(tmp_path):
+    path = tmp_path / "drop"
+    path.mkdir()
+    return path
+
+
+def write_frame(path, value=100, **cards):
+    header = fits.Header({"IMAGETYP": "Light Frame", "EXPTIME": 60.0, "FILTER": "Red", "OBJECT": "M 42", **cards})
+    header["DATE-OBS"] = "2026-01-15T21:36:00"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fits.PrimaryHDU(np.full((8, 10), value, np.uint16), header).writeto(path)
+    return path
+
+
+def take(catalog, drop, relative_path, now=1000.0) -> IngestResult:
+    return ingest_path(catalog, "drop", drop, relative_path, PROFILES, LIMITS, now)
+
+
+def scan(catalog, drop):
+    return scan_root(catalog, "drop", drop, catalog.known_files("drop"), 1000.0)
+
+
+def take_all(catalog, drop):
+    found = scan(catalog, drop)
+    return {path: take(catalog, drop, path) for path, _ in found.changed}
+
+
+def tree(drop):
+    return {
+        one.relative_to(drop).as_posix(): (one.lstat().st_size, one.lstat().st_mtime_ns, one.lstat().st_mode)
+        for one in drop.rglob("*")
+    }
+
+
+def test_a_drop_directory_of_everything(catalog, drop):
+    plain = write_frame(drop / "T20/M 42/light 1.fits")
+    (drop / "again").mkdir()
+    shutil.copyfile(plain, drop / "again/other name.fit")
+    (drop / "again/light 1.fits.gz").write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
+    with zipfile.ZipFile(drop / "night.zip", "w") as archive:
+        archive.write(plain, "light 1.fits")
+        archive.writestr("readme.txt", "hello")
+    write_frame(drop / BYTES_NAME, 200)
+    write_frame(drop / "星 Ñandú.fits", 300)
+    (drop / "text.fits").write_text("not at all")
+    (drop / "empty.fits").touch()
+    (drop / "cut.fits").write_bytes(plain.read_bytes()[:3000])
+    (drop / "broken.zip").write_bytes(b"PK\x03\x04 broken")
+    (drop / "sky.jpg").write_bytes(b"\xff\xd8")
+    (drop / "half.fits.part").write_bytes(plain.read_bytes()[:100])
+    before = tree(drop)
+
+    results = take_all(catalog, drop)
+    assert all(result.settled for result in results.values())
+    assert sum(result.new_frames for result in results.values()) == 3
+    assert {path for path, result in results.items() if result.status is FrameStatus.UNREADABLE} == {
+        "text.fits",
+        "empty.fits",
+        "cut.fits",
+        "broken.zip",
+    }
+    assert {path for path, result in results.items() if result.status is FrameStatus.IGNORED} == {
+        "sky.jpg",
+        "half.fits.part",
+    }
+    assert all(result.reason for result in results.values() if result.status is not FrameStatus.OK)
+    assert len(list(catalog.frames())) == 3
+    rows = {(row["path"], row["member"]): row for row in catalog.files()}
+    assert len(rows) == 12 + 2, "every file, and both members of the zip"
+    light = rows["T20/M 42/light 1.fits", ""]["frames"]
+    assert rows["night.zip", "light 1.fits"]["frames"] == light
+    assert rows["again/other name.fit", ""]["frames"] == rows["again/light 1.fits.gz", ""]["frames"] == light
+    assert tree(drop) == before, "the drop directory is never written"
+
+    second = scan(catalog, drop)
+    assert (second.changed, second.moved, second.found) == ([], False, 12)
+
+
+def test_recording_again_is_nothing_new(catalog, drop):
+    write_frame(drop / "a.fits")
+    assert take(catalog, drop, "a.fits").new_frames == 1
+    assert take(catalog, drop, "a.fits") == IngestResult(True, 0, FrameStatus.OK, "")
+    assert len(list(catalog.files())) == 1
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_recorded(catalog, drop, monkeypatch):
+    path = write_frame(drop / "a.fits")
+
+    def read_and_grow(*arguments, **options):
+        with path.open("ab") as stream:
+            stream.write(b"more")
+        return read_file(*arguments, **options)
+
+    read_file = ingest.read_file
+    monkeypatch.setattr(ingest, "read_file", read_and_grow)
+    assert take(catalog, drop, "a.fits") == IngestResult(settled=False)
+    assert list(catalog.files()) == []
+
+
+def test_a_file_replaced_while_it_is_read_is_not_recorded(catalog, drop, monkeypatch):
+    """Same size, same time: only the inode tells."""
+    path = write_frame(drop / "a.fits")
+    other = write_frame(drop / "b.fits", 7)
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    os.utime(other, ns=times)
+
+    def read_and_replace(*arguments, **options):
+        other.replace(path)
+        return read_file(*arguments, **options)
+
+    read_file = ingest.read_file
+    monkeypatch.setattr(ingest, "read_file", read_and_replace)
+    assert not take(catalog, drop, "a.fits").settled
+
+
+def test_a_file_that_went_before_it_was_read(catalog, drop):
+    path = write_frame(drop / "a.fits")
+    take(catalog, drop, "a.fits")
+    path.unlink()
+    assert take(catalog, drop, "a.fits") == IngestResult(settled=True)
+    assert catalog.known_files("drop") == {}
+    assert len(list(catalog.frames())) == 1
+
+
+def test_a_value_the_catalogue_cannot_hold_makes_the_file_unreadable(catalog, drop, monkeypatch):
+    write_frame(drop / "a.fits")
+
+    def read_absurdly(*arguments, **options):
+        reading = read_file(*arguments, **options)
+        for _, frame in reading.members[0].frames:
+            object.__setattr__(frame, "sequence_total", 10**30)
+        return reading
+
+    read_file = ingest.read_file
+    monkeypatch.setattr(ingest, "read_file", read_absurdly)
+    result = take(catalog, drop, "a.fits")
+    assert (result.settled, result.status) == (True, FrameStatus.UNREADABLE)
+    assert "does not fit" in result.reason
+    assert catalog.known_files("drop").keys() == {"a.fits"}
+
+
+def test_a_defect_in_reading_ends_nothing_and_is_told(catalog, drop, monkeypatch, caplog):
+    def fail(*_arguments, **_options):
+        raise ZeroDivisionError("oh")
+
+    (drop / BYTES_NAME).touch()
+    monkeypatch.setattr(ingest, "read_file", fail)
+    result = take(catalog, drop, BYTES_NAME)
+    assert result.status is FrameStatus.UNREADABLE
+    assert "ZeroDivisionError: oh" in result.reason
+    assert "Traceback" in caplog.text
+    caplog.text.encode()
+
+
+def test_a_scan_tells_new_changed_gone_and_returned(catalog, drop):
+    for name in ("same", "changed", "gone"):
+        write_frame(drop / f"{name}.fits", len(name))
+    take_all(catalog, drop)
+    with (drop / "changed.fits").open("ab") as stream:
+        stream.write(bytes(2880))
+    (drop / "gone.fits").rename(drop.parent / "elsewhere.fits")
+    write_frame(drop / "new/new.fits", 9)
+    found = scan(catalog, drop)
+    assert [path for path, _ in found.changed] == ["changed.fits", "new/new.fits"]
+    assert (found.gone, found.returned, found.moved, found.found) == (["gone.fits"], [], True, 3)
+    assert not scan(catalog, drop).moved, "what is gone is told once"
+    (drop.parent / "elsewhere.fits").rename(drop / "gone.fits")
+    found = scan(catalog, drop)
+    assert (found.returned, [path for path, _ in found.changed]) == (["gone.fits"], ["changed.fits", "new/new.fits"])
+    assert "gone.fits" in catalog.known_files("drop")
+
+
+def test_content_replaced_under_one_name_is_another_frame(catalog, drop):
+    path = write_frame(drop / "a.fits", 1)
+    take_all(catalog, drop)
+    path.unlink()
+    write_frame(path, 2)
+    assert [result.new_frames for result in take_all(catalog, drop).values()] == [1]
+    (row,) = catalog.files()
+    assert len(row["frames"]) == 1
+    assert len(list(catalog.frames())) == 2
+
+
+def test_an_unlistable_root_is_not_taken_for_an_empty_one(catalog, drop):
+    write_frame(drop / "a.fits")
+    take_all(catalog, drop)
+    drop.rename(drop.parent / "unmounted")
+    with pytest.raises(StorageError, match="cannot be listed"):
+        scan(catalog, drop)
+    assert catalog.known_files("drop").keys() == {"a.fits"}
+
+
+def test_a_directory_without_permission_is_told_and_its_files_are_not_gone(catalog, drop, monkeypatch):
+    write_frame(drop / "closed/a.fits")
+    write_frame(drop / "open/b.fits", 5)
+    take_all(catalog, drop)
+    (drop / "open/b.fits").unlink()
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"):  # the tests may run as root, whom no permission stops
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = scan(catalog, drop)
+    assert (found.gone, found.refused) == (["open/b.fits"], ["closed"])
+    (row,) = catalog.files(status="unreadable")
+    assert (row["path"], row["reason"]) == ("closed", "directory cannot be listed: Permission denied")
+    assert not scan(catalog, drop).moved
+    monkeypatch.undo()
+    assert scan(catalog, drop).gone == ["closed"], "the directory's row goes when it can be listed"
+    assert catalog.known_files("drop").keys() == {"closed/a.fits"}
+
+
+def test_links_and_pipes_neither_hang_nor_circle(catalog, drop):
+    write_frame(drop / "sub/a.fits")
+    (drop / "sub/up").symlink_to(drop)
+    (drop / "link.fits").symlink_to(drop / "sub/a.fits")
+    (drop / "nowhere.fits").symlink_to(drop / "not there")
+    os.mkfifo(drop / "pipe.fits")
+    results = take_all(catalog, drop)
+    assert set(results) == {"sub/a.fits", "link.fits"}
+    assert take(catalog, drop, "pipe.fits").reason == "not a regular file"
+    rows = {row["path"]: (row["status"], row["reason"]) for row in catalog.files()}
+    assert rows["pipe.fits"] == ("ignored", "not a regular file")
+    assert rows["nowhere.fits"] == ("unreadable", "cannot be read: No such file or directory")
+    assert not scan(catalog, drop).moved
+
+
+def test_marker_files_are_found(catalog, drop):
+    (drop / "T20/night").mkdir(parents=True)
+    for place in (drop, drop / "T20/night"):
+        (place / "avcd-complete").touch()
+    assert scan(catalog, drop).directories_with("avcd-complete") == [".", "T20/night"]
+    assert scan(catalog, drop).directories_with("other") == []
+
+
+def test_real_frames_of_feder(catalog, shared_data):
+    """Four files with one image under four headers are four frames with the same pixels."""
+    drop = shared_data / "feder"
+    results = take_all(catalog, drop)
+    assert all(result.status is not FrameStatus.UNREADABLE for result in results.values()), results
+    assert scan(catalog, drop).changed == []
+    twins = [row for row in catalog.frames() if "uint16" in row["path"]]
+    assert len({row["id"] for row in twins}) == len(twins)
+    assert len({row["pixel_sha256"] for row in twins}) == 1
+    assert catalog.frame_row(twins[0]["id"])["same_pixels"] == sorted(row["id"] for row in twins[1:])
