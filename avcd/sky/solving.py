@@ -22,6 +22,7 @@ from scipy.stats import binom
 from scipy.stats import f as f_distribution
 
 from avcd.frame import Frame, Wcs
+from avcd.sky.detection import Sources
 from avcd.sky.matching import propose_similarities
 from avcd.sky.reference import ReferenceStars, Stars
 
@@ -74,7 +75,7 @@ def hint_from(frame: Frame, wcs: WCS | None) -> Hint:
 
 
 def solve_field(
-    sources: object,
+    sources: Sources,
     shape: tuple[int, int],
     hint: Hint,
     reference: ReferenceStars,
@@ -105,7 +106,7 @@ def solve_field(
         SOLVED; DELIVERED or REFINED when the hint brought world coordinates that hold; REFUSED with the reason when
         nothing could be trusted; NONE when there was nothing to start from.
     """
-    xy = np.asarray(sources.xy, dtype=np.float64)  # type: ignore[attr-defined]
+    xy = np.column_stack([sources.x, sources.y]).astype(np.float64)
     if hint.wcs is not None:
         checked = _check_delivered(xy, shape, hint.wcs, reference, max_sip_order)
         if checked is not None:

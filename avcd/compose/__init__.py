@@ -1,0 +1,1 @@
+"""Compose: registration, resampling, stacks, colour, previews. Pure functions; no catalogue, no network."""
