@@ -24,6 +24,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from avcd.catalog import Catalog
+from avcd.catalog import jobs as jobs_module
 from avcd.catalog.models import products
 from avcd.errors import LeaseLostError, UsageError
 from avcd.frame import Blocked, InputRef, JobState, ProductKind, ProductStatus, PublishedFile, Wcs
@@ -448,3 +449,29 @@ def test_many_claim_at_once_and_no_job_goes_twice(catalog_url):
     assert errors == []
     assert len(done) == len(set(done)) == 25
     assert done[-1] == stack.id
+
+
+def test_two_that_finish_at_once_leave_no_job_waiting_for_ever(emptied_postgresql, monkeypatch):
+    """Each would see the other's product missing, were their transactions not one after the other."""
+    catalog = Catalog(emptied_postgresql())
+    record(catalog, A, B)
+    apply(catalog, STACK, RED_A, RED_B)
+    claims = [catalog.claim_job("me", 60, 1.0) for _ in range(2)]
+    first_is_at_its_end, second_is_done = threading.Event(), threading.Event()
+    make_ready = jobs_module._make_ready
+
+    def make_ready_slowly(connection, product_id):
+        make_ready(connection, product_id)
+        if product_id == claims[0].job_id:
+            first_is_at_its_end.set()
+            second_is_done.wait(0.5)
+
+    monkeypatch.setattr(jobs_module, "_make_ready", make_ready_slowly)
+    first = threading.Thread(target=catalog.finish_job, args=(claims[0], published(claims[0].spec), 2.0))
+    first.start()
+    assert first_is_at_its_end.wait(10)
+    catalog.finish_job(claims[1], published(claims[1].spec), 2.0)
+    second_is_done.set()
+    first.join(10)
+    assert states(catalog)[STACK.id] == "ready"
+    catalog.close()

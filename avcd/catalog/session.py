@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -229,13 +230,12 @@ def insert_ignoring(
 ) -> None:
     """Insert rows; those that exist already, by any constraint, stay as they are."""
     if rows:
-        connection.execute(_dialect_insert(connection, table).on_conflict_do_nothing(), rows)
+        connection.execute(_inserting_new(connection.dialect.name, table, None), rows)
 
 
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any], column: str) -> bool:
     """Insert one row unless it exists; returns whether it was inserted. ``column`` is any that is never NULL."""
-    statement = _dialect_insert(connection, table).values(**row).on_conflict_do_nothing().returning(table.c[column])
-    return connection.execute(statement).first() is not None
+    return connection.execute(_inserting_new(connection.dialect.name, table, column), row).first() is not None
 
 
 def upsert(
@@ -249,14 +249,26 @@ def upsert(
     if not rows:
         return
     first = rows if isinstance(rows, Mapping) else rows[0]
-    statement = _dialect_insert(connection, table)
-    fixed = {*key, *keep}
-    new = {name: statement.excluded[name] for name in first if name not in fixed}
-    connection.execute(statement.on_conflict_do_update(index_elements=[table.c[name] for name in key], set_=new), rows)
+    statement = _upserting(connection.dialect.name, table, tuple(key), tuple(first), frozenset(keep))
+    connection.execute(statement, rows)
 
 
-def _dialect_insert(connection: Connection, table: Table) -> Any:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+# Building these statements costs more than running them, and ingestion runs them for every file.
+@functools.cache
+def _inserting_new(dialect: str, table: Table, returning: str | None) -> Any:
+    statement = _insert(dialect, table).on_conflict_do_nothing()
+    return statement if returning is None else statement.returning(table.c[returning])
+
+
+@functools.cache
+def _upserting(dialect: str, table: Table, key: tuple[str, ...], names: tuple[str, ...], keep: frozenset[str]) -> Any:
+    statement = _insert(dialect, table)
+    new = {name: statement.excluded[name] for name in names if name not in key and name not in keep}
+    return statement.on_conflict_do_update(index_elements=[table.c[name] for name in key], set_=new)
+
+
+def _insert(dialect: str, table: Table) -> Any:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def chunks(values: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
