@@ -102,7 +102,7 @@ def describe(
         "NCOMBINE": (combined, "frames combined"),
         "CREATOR": ("avcd", "made by"),
         "AVCDKIND": (str(spec.kind), "kind of product"),
-        "AVCDID": (spec.id, "product: hash of recipe and inputs"),
+        "AVCDID": (spec.id, ""),
         "AVCDRCP": (f"{spec.recipe} {spec.recipe_version}", "recipe and its version"),
         "AVCDSTAT": (str(spec.status), "provisional: a calibration was missing"),
         "CALLEVEL": (spec.calib_level, "ObsCore: 1 raw, 2 calibrated, 3 combined"),

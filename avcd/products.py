@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import tifffile
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import Table
@@ -64,7 +65,7 @@ class ImageContent:
     def to_ccd(self) -> CCDData:
         """As CCDData: the mask plane stays uint16; the WCS is set where the header has a celestial one."""
         uncertainty = None if self.uncertainty is None else StdDevUncertainty(self.uncertainty)
-        found = CCDData(self.data, unit=self.unit or "adu", mask=self.mask, uncertainty=uncertainty)
+        found = CCDData(self.data, unit=self.unit, mask=self.mask, uncertainty=uncertainty)
         found.meta = self.header
         found.wcs = celestial_wcs(self.header)
         return found
@@ -93,7 +94,7 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
     for name, plane in planes.items():
         if plane is not None and plane.shape != shape:
             raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
-    primary = fits.PrimaryHDU(np.ascontiguousarray(content.data, dtype=np.float32), content.header.copy())
+    primary = fits.PrimaryHDU(np.ascontiguousarray(content.data, dtype=np.float32), _as_written(content.header))
     primary.header["EXTNAME"] = "SCI"
     if content.unit:
         primary.header["BUNIT"] = content.unit
@@ -131,6 +132,13 @@ def write_table_fits(
     _write_hdus(hdus, stream)
 
 
+def _as_written(header: fits.Header) -> fits.Header:
+    """A header after one writing and reading: over-long comments are cut now, and not between sum and file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        return fits.Header.fromstring(header.tostring())
+
+
 def _record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
     columns = {name: [_ascii(str(row[name])) for row in provenance] for name in ("role", "id", "name", "sha256")}
     values = {
@@ -151,12 +159,14 @@ def _ascii(text: str) -> str:
 
 
 def _write_hdus(hdus: Sequence[Any], stream: BinaryIO) -> None:
-    for hdu in hdus:
+    whole = fits.HDUList(list(hdus))
+    whole.update_extend()  # else it would be done while writing, after the sums
+    for hdu in whole:
         # The default comments say when the sum was made, which would differ in every file.
         hdu.add_datasum(when="data unit checksum")
         hdu.add_checksum(when="HDU checksum", override_datasum=False)
     buffer = io.BytesIO()
-    fits.HDUList(list(hdus)).writeto(buffer, checksum=False)
+    whole.writeto(buffer, checksum=False)
     stream.write(buffer.getvalue())
 
 
@@ -222,9 +232,7 @@ def verify_picture(path: Path) -> None:
     ProductError
         It cannot.
     """
-    if path.suffix.rstrip(_TEMPORARY) in (".tif", ".tiff") or ".tif" in path.name:
-        import tifffile
-
+    if ".tif" in path.name:
         try:
             tifffile.imread(path)
         except (OSError, ValueError, tifffile.TiffFileError) as error:

@@ -160,7 +160,12 @@ def _subtract(run: _Run, master: CCDData, kind: str, function: Any) -> None:
 
 def _plain(master: CCDData, like: CCDData) -> CCDData:
     """A master without its mask (planes are carried apart: ccdproc knows only true and false), in the frame's unit."""
-    return CCDData(master.data, unit=like.unit, uncertainty=master.uncertainty)
+    return CCDData(master.data, unit=like.unit, uncertainty=_bare(master))
+
+
+def _bare(master: CCDData) -> StdDevUncertainty | None:
+    """A master's uncertainty without the unit it was bound to."""
+    return None if master.uncertainty is None else StdDevUncertainty(master.uncertainty.array)
 
 
 def _add_noise(run: _Run, detector: Detector, *, bias_subtracted: bool) -> None:
@@ -208,7 +213,7 @@ def _divide_flat(run: _Run, flat: CCDData) -> None:
     good = flat.data[flat.mask == 0] if flat.mask is not None else flat.data
     norm = float(np.median(good))
     usable = np.where(np.isfinite(flat.data) & (flat.data > 0), flat.data, norm).astype(np.float32)
-    plain = CCDData(usable, unit=u.dimensionless_unscaled, uncertainty=flat.uncertainty)
+    plain = CCDData(usable, unit=u.dimensionless_unscaled, uncertainty=_bare(flat))
     run.ccd = ccdproc.flat_correct(run.ccd, plain, norm_value=norm)
     run.take_mask(flat)
     run.applied.add("flat")
