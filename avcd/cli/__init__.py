@@ -1,0 +1,70 @@
+"""The command line. A command parses, asks, prints; what it asks lies elsewhere and is loaded when it is asked.
+
+Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 done but something failed or
+nothing was found, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from avcd.cli import details, homes, judgement, lists, service, upkeep
+from avcd.errors import AvcdError
+
+
+def build() -> typer.Typer:
+    """The command line with all its commands, in the order in which help lists them."""
+    app = typer.Typer(
+        name="avcd",
+        help="The always-on data service of an observatory: frames dropped in are catalogued, calibrated, solved, "
+        "stacked and shown.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_global_options)
+    for part in (homes, service, lists, details, judgement, upkeep):
+        part.register(app)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from avcd import __version__
+
+        typer.echo(f"avcd {__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and end the process with its exit code.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; None: those of the process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that the terminal cannot show is no reason to fail.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        build()(args=list(arguments) if arguments is not None else None, prog_name="avcd")
+    except AvcdError as error:
+        sys.stdout.flush()
+        print(f"avcd: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

@@ -1,0 +1,70 @@
+"""Commands by which the observer decides: flag, unflag, close."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avcd.cli.options import HomeOption, IdArgument, ReasonOption, find_one, load_home_for, open_catalog, user_name
+from avcd.errors import UsageError
+
+if TYPE_CHECKING:
+    from avcd.catalog import Catalog
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("flag")(flag)
+    app.command("unflag")(unflag)
+    app.command("close")(close)
+
+
+def flag(
+    identity: IdArgument,
+    reason: ReasonOption,
+    note: Annotated[bool, typer.Option("--note", help="Only add a note; reject nothing.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Reject a frame or product: everything made from it is made again without it."""
+    with open_catalog(load_home_for(home)) as catalog:
+        kind, found = find_one(catalog, identity)
+        catalog.flag(found, reason, user_name(), time.time(), kind="note" if note else "reject")
+    typer.echo(f"{kind} {found[:12]} {'has a note more' if note else 'is rejected'}")
+
+
+def unflag(identity: IdArgument, reason: ReasonOption, home: HomeOption = None) -> None:
+    """Withdraw the rejection of a frame or product."""
+    with open_catalog(load_home_for(home)) as catalog:
+        kind, found = find_one(catalog, identity)
+        catalog.unflag(found, reason, user_name(), time.time())
+    typer.echo(f"{kind} {found[:12]} is no longer rejected")
+
+
+def close(
+    observation: Annotated[
+        str,
+        typer.Argument(
+            metavar="OBSERVATION", help="Its id as `avcd observations` shows it, or a calibration session's."
+        ),
+    ],
+    home: HomeOption = None,
+) -> None:
+    """Declare an observation complete: its stacks and colour picture are made now."""
+    with open_catalog(load_home_for(home)) as catalog:
+        typer.echo(_close(catalog, observation))
+
+
+def _close(catalog: Catalog, text: str) -> str:
+    groups = {one.subject: one for one in catalog.open_groups()}
+    fits = [text] if text in groups else [one for one in groups if one.startswith(text)]
+    if len(fits) > 1:
+        raise UsageError(f"{text!r} may mean any of {', '.join(fits[:8])}; say more of it")
+    if fits:
+        group = groups[fits[0]]
+        closure = catalog.close_group(group.subject, group.members, "explicit", time.time())
+        return f"{group.subject} is complete with {len(closure.members)} frames (revision {closure.revision})"
+    if any(one["id"].startswith(text) for one in catalog.observations()):
+        return f"{text} is complete already"
+    raise UsageError(f"no observation is named {text!r}; see: avcd observations")

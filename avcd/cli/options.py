@@ -1,0 +1,116 @@
+"""Options that several commands share, and what they open: the home and its catalogue."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from avcd.errors import UsageError
+from avcd.views.tables import Format, write_rows
+
+if TYPE_CHECKING:
+    from avcd.catalog import Catalog
+    from avcd.config import Home
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        help="The observatory's home. Else AVCD_HOME, the current directory if it has an avcd.toml, "
+        "the user's data directory.",
+        show_default=False,
+    ),
+]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
+ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the catalogue.")]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="A frame's or product's id, its file name, or an unambiguous beginning.")
+]
+
+
+def load_home_for(home: Path | None) -> Home:
+    """The home and its settings."""
+    from avcd.config import load_home
+
+    return load_home(home)
+
+
+@contextmanager
+def open_catalog(home: Home) -> Iterator[Catalog]:
+    """The home's catalogue, of the right version."""
+    from avcd.catalog import Catalog
+
+    catalog = Catalog(home.database_url)
+    try:
+        catalog.check()
+        yield catalog
+    finally:
+        catalog.close()
+
+
+def find_one(catalog: Catalog, text: str) -> tuple[str, str]:
+    """The one frame or product that ``text`` names: ("frame" or "product", id).
+
+    Raises
+    ------
+    UsageError
+        None, or several.
+    """
+    found = catalog.find(text)
+    if not found:
+        raise UsageError(f"no frame or product is named {text!r}; see: avcd frames, avcd products")
+    if len(found) > 1:
+        shown = ", ".join(f"{kind} {identity[:12]}" for kind, identity in found[:8])
+        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+        raise UsageError(f"{text!r} may mean any of {shown}{more}; say more of it")
+    return found[0]
+
+
+def print_rows(
+    rows: Iterable[Any], form: Format, columns: Sequence[str], *, chosen: str | None = None, expected: bool = True
+) -> int:
+    """Print rows to standard output.
+
+    Parameters
+    ----------
+    chosen
+        Keys separated by commas, for every format.
+    expected
+        Whether finding nothing is worth exit code 1.
+
+    Returns
+    -------
+    int
+        How many there were.
+
+    Raises
+    ------
+    typer.Exit
+        With code 1: there were none.
+    """
+    keys = [one.strip() for one in chosen.split(",") if one.strip()] if chosen else None
+    try:
+        count = write_rows(rows, form, sys.stdout, columns, chosen=keys)
+    except KeyError as error:
+        raise UsageError(f"--columns: there is no {error.args[0]}; --format json shows all there are") from None
+    if not count and expected:
+        typer.echo("avcd: nothing found", err=True)
+        raise typer.Exit(1)
+    return count
+
+
+def user_name() -> str:
+    """Who gives the command, for the catalogue."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as containers have
+        return f"uid {os.getuid()}"

@@ -1,0 +1,72 @@
+"""Commands that look after a home: doctor, db, config."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from avcd.cli.options import FormatOption, HomeOption, load_home_for, print_rows
+from avcd.views import columns
+from avcd.views.tables import Format, write_one
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("doctor")(doctor)
+    database = typer.Typer(help="The catalogue's database.", no_args_is_help=True, rich_markup_mode=None)
+    database.command("upgrade")(upgrade)
+    database.command("status")(status)
+    app.add_typer(database, name="db")
+    settings = typer.Typer(help="The home's settings.", no_args_is_help=True, rich_markup_mode=None)
+    settings.command("show")(show)
+    app.add_typer(settings, name="config")
+
+
+def doctor(form: FormatOption = Format.TABLE, home: HomeOption = None) -> None:
+    """Is all well? Settings, catalogue, directories, disk, daemon, bad files, dead jobs. Exit code 1 if not."""
+    from avcd.cli.checks import check_home
+
+    rows = list(check_home(home))
+    print_rows(rows, form, columns.CHECKS)
+    if any(row["outcome"] == "fail" for row in rows):
+        raise typer.Exit(1)
+
+
+def upgrade(home: HomeOption = None) -> None:
+    """Create the catalogue's tables, or bring them to this version."""
+    from avcd.catalog import Catalog
+
+    catalog = Catalog(load_home_for(home).database_url)
+    try:
+        before, head = catalog.version()
+        catalog.upgrade()
+    finally:
+        catalog.close()
+    typer.echo(f"the catalogue is of version {head}" + (" already" if before == head else ""))
+
+
+def status(form: FormatOption = Format.TABLE, home: HomeOption = None) -> None:
+    """The catalogue's version and the one this avcd needs. Exit code 1 if they differ."""
+    from avcd.catalog import Catalog
+
+    catalog = Catalog(load_home_for(home).database_url)
+    try:
+        version, head = catalog.version()
+    finally:
+        catalog.close()
+    row = {"database": catalog.url.render_as_string(), "version": version, "needed": head}
+    if form is Format.JSON:
+        write_one(row, form, sys.stdout)
+    else:
+        print_rows([row], form, tuple(row))
+    if version != head:
+        typer.echo("avcd: run: avcd db upgrade", err=True)
+        raise typer.Exit(1)
+
+
+def show(form: FormatOption = Format.TABLE, home: HomeOption = None) -> None:
+    """Every setting: its value, its default, its meaning."""
+    from avcd.views.settings import setting_rows
+
+    print_rows(setting_rows(load_home_for(home).settings), form, columns.SETTINGS)

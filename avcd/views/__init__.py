@@ -1,0 +1,1 @@
+"""Views: rows of the catalogue for people and programs. Read only."""

@@ -1,0 +1,78 @@
+"""One frame or product, whole, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avcd.views.tables import cell, render_table
+
+_APART = frozenset(
+    {"cards", "header", "sources", "files", "metrics", "flags", "used_by", "inputs", "parameters", "extra_files",
+     "environment", "warnings", "same_pixels", "pictures"}
+)  # fmt: skip
+
+
+def frame_as_text(row: Mapping[str, Any], width: int) -> str:
+    """A frame: its values with where each came from, files, pictures, figures, what was made of it, its header."""
+    sources = row.get("sources") or {}
+    values = [
+        {"key": key, "value": value, "from": sources.get(key)}
+        for key, value in row.items()
+        if key not in _APART and value is not None
+    ]
+    parts = [_titled("Frame", values, ("key", "value", "from"), width)]
+    parts.append(_titled("Files", row.get("files"), ("root", "relative_path", "member", "hdu", "present"), width))
+    parts.append(_lines("Other frames with the same pixels", row.get("same_pixels")))
+    parts += _common(row, width)
+    parts.append(_titled("Header", row.get("cards"), ("keyword", "value", "comment"), width))
+    return "\n".join(part for part in parts if part)
+
+
+def product_as_text(row: Mapping[str, Any], width: int) -> str:
+    """A product: its values, recipe, inputs, pictures, figures, and what was made of it."""
+    values = [{"key": key, "value": value} for key, value in row.items() if key not in _APART and value is not None]
+    parts = [_titled("Product", values, ("key", "value"), width)]
+    parts.append(_titled("Recipe", _pairs(row.get("parameters")), ("key", "value"), width))
+    parts.append(_titled("Inputs", row.get("inputs"), ("role", "id", "origin", "sha256"), width))
+    parts += _common(row, width)
+    return "\n".join(part for part in parts if part)
+
+
+def reason_as_text(row: Mapping[str, Any], width: int) -> str:
+    """Why a product was made: its standing, the recipe, and every input that had a part in it."""
+    lines = [f"{row['kind']} {row['product']}", f"  {row['status']}" + (f": {row['reason']}" if row["reason"] else "")]
+    others = [one for one in row["serving"] if one != row["product"]]
+    if others:
+        lines.append(f"  in its place serves {', '.join(others)}")
+    lines.append(f"  made by recipe {row['recipe']} version {row['recipe_version']}")
+    parts = ["\n".join(lines) + "\n", _titled("Recipe", _pairs(row["parameters"]), ("key", "value"), width)]
+    parts.append(_titled("Inputs", row["inputs"], ("role", "id", "origin"), width))
+    parts.append(_titled("Flags", row["flags"], ("kind", "active", "who", "reason"), width))
+    return "\n".join(part for part in parts if part)
+
+
+def _common(row: Mapping[str, Any], width: int) -> list[str]:
+    return [
+        _lines("Warnings", row.get("warnings")),
+        _titled("Figures", _pairs(row.get("metrics")), ("key", "value"), width),
+        _lines("Pictures", row.get("pictures")),
+        _titled("Flags", row.get("flags"), ("kind", "active", "who", "reason"), width),
+        _titled("Used by", row.get("used_by"), ("id", "kind", "status", "role", "path"), width),
+    ]
+
+
+def _pairs(values: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    return [{"key": key, "value": value} for key, value in sorted((values or {}).items())]
+
+
+def _titled(title: str, rows: Sequence[Mapping[str, Any]] | None, columns: Sequence[str], width: int) -> str:
+    if not rows:
+        return ""
+    # Values of many kinds share the column: all are text, so that none decides how the others look.
+    shown = [{key: cell(key, row.get(key)) for key in columns} for row in rows]
+    return f"{title}\n{render_table(shown, columns, width)}"
+
+
+def _lines(title: str, lines: Sequence[str] | None) -> str:
+    return f"{title}\n" + "".join(f"  {cell('', one)}\n" for one in lines) if lines else ""
