@@ -121,7 +121,7 @@ def _stretch(rgb: np.ndarray, softening: float, saturation: float) -> np.ndarray
     intensity = rgb.mean(axis=-1, keepdims=True)
     clipped = np.clip(intensity, 0, None)
     bright = AsinhStretch(softening)(np.clip(clipped, 0, 1))
-    over = np.where(clipped > 1, np.log1p(clipped - 1) * 0.05, 0)
+    over = np.where(clipped > 1, np.log(np.maximum(clipped, 1)) * 0.05, 0)
     # Where there is hardly any light, a ratio of two noises is no colour.
     sure = clipped / (clipped + 0.02)
     colour = np.where(clipped > 0, rgb / np.maximum(clipped, 1e-6), 1.0)
@@ -152,5 +152,7 @@ def tiff16_bytes(rgb: np.ndarray) -> bytes:
     """A 16-bit TIFF of values from 0 to 1, shape (ny, nx, 3); without date or program name."""
     pixels = _top_down((np.clip(rgb, 0, 1) * 65535 + 0.5).astype(np.uint16))
     stream = io.BytesIO()
-    tifffile.imwrite(stream, pixels, photometric="rgb", compression="zlib", metadata=None, software=False, datetime=False)
+    tifffile.imwrite(
+        stream, pixels, photometric="rgb", compression="zlib", metadata=None, software=False, datetime=False
+    )
     return stream.getvalue()

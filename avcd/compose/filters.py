@@ -33,7 +33,9 @@ _WHITE = frozenset({"luminance", "lum", "l", "clear", "w"})
 
 
 def _plain(name: str) -> str:
-    return "".join(one for one in name.lower().replace("α", "alpha").replace("β", "beta") if one.isalnum() or one == "'")
+    return "".join(
+        one for one in name.lower().replace("α", "alpha").replace("β", "beta") if one.isalnum() or one == "'"
+    )
 
 
 def wavelength_nm(name: str) -> float | None:
@@ -63,4 +65,7 @@ def is_white(name: str) -> bool:
 def order_by_wavelength(names: Iterable[str]) -> list[str]:
     """Known filters, the longest wavelength first; unknown ones are left out, equal ones go by name."""
     known = [(wavelength_nm(name), name) for name in set(names)]
-    return [name for nm, name in sorted(((nm, name) for nm, name in known if nm is not None), key=lambda one: (-one[0], one[1]))]
+    return [
+        name
+        for nm, name in sorted(((nm, name) for nm, name in known if nm is not None), key=lambda one: (-one[0], one[1]))
+    ]

@@ -13,7 +13,9 @@ from PIL import Image, ImageDraw
 _SOFTENING = 0.1
 
 
-def preview_png(data: np.ndarray, mask: np.ndarray | None, params: Mapping[str, Any], *, caption: str | None = None) -> bytes:
+def preview_png(
+    data: np.ndarray, mask: np.ndarray | None, params: Mapping[str, Any], *, caption: str | None = None
+) -> bytes:
     """A grey PNG: reduced by block means, zscale interval, asinh stretch.
 
     Parameters

@@ -148,12 +148,16 @@ def _similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def _by_correlation(base: RegistrationInput, one: RegistrationInput) -> Registration:
     """A shift from the phase correlation of two frames (Kuglin & Hines 1975), to a fraction of a pixel."""
     if base.data.shape != one.data.shape:
-        return Registration("failed", warning="no world coordinates, too few stars, and another size than the reference")
+        return Registration(
+            "failed", warning="no world coordinates, too few stars, and another size than the reference"
+        )
     surface = _phase(_prepared(base), _prepared(one))
     peak = np.unravel_index(int(np.argmax(surface)), surface.shape)
     significance = float((surface[peak] - surface.mean()) / surface.std()) if surface.std() > 0 else 0.0
     if not significance > _PEAK_SIGMA:
-        return Registration("failed", warning=f"no world coordinates, too few stars, no correlation ({significance:.1f} sigma)")
+        return Registration(
+            "failed", warning=f"no world coordinates, too few stars, no correlation ({significance:.1f} sigma)"
+        )
     shift = [_sub_pixel(surface, peak, axis) for axis in (0, 1)]
     matrix = np.array([[1.0, 0, -shift[1]], [0, 1.0, -shift[0]]])
     text = f"registered by phase correlation alone ({significance:.0f} sigma): shift only, no rotation"
@@ -191,5 +195,3 @@ def _sub_pixel(surface: np.ndarray, peak: Sequence[np.intp], axis: int) -> float
     offset = 0.5 * (values[0] - values[2]) / bend if bend else 0.0
     position = float(peak[axis]) + float(np.clip(offset, -0.5, 0.5))
     return position - size if position > size / 2 else position
-
-

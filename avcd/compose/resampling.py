@@ -12,7 +12,13 @@ from avcd.frame import MaskBit
 
 # Pixels with these bits hold no usable light; others (a replaced cosmic ray) are worth what their neighbours are.
 _UNUSABLE = np.uint16(
-    MaskBit.HOT | MaskBit.DEAD | MaskBit.USER | MaskBit.NO_DATA | MaskBit.NON_FINITE | MaskBit.COSMIC_RAY | MaskBit.SATURATED
+    MaskBit.HOT
+    | MaskBit.DEAD
+    | MaskBit.USER
+    | MaskBit.NO_DATA
+    | MaskBit.NON_FINITE
+    | MaskBit.COSMIC_RAY
+    | MaskBit.SATURATED
 )
 
 

@@ -68,7 +68,9 @@ def _triangles(stars: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     corners = np.array(sorted({tuple(sorted(map(int, one))) for row in near for one in combinations(row, 3)}))
     points = stars[corners]
     # The side opposite to each corner; sorting the corners by it makes alike triangles correspond corner by corner.
-    sides = np.stack([np.linalg.norm(points[:, (k + 1) % 3] - points[:, (k + 2) % 3], axis=1) for k in range(3)], axis=1)
+    sides = np.stack(
+        [np.linalg.norm(points[:, (k + 1) % 3] - points[:, (k + 2) % 3], axis=1) for k in range(3)], axis=1
+    )
     order = np.argsort(sides, axis=1, kind="stable")
     sides, corners = np.take_along_axis(sides, order, 1), np.take_along_axis(corners, order, 1)
     real = sides[:, 0] > 1e-6

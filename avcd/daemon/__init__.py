@@ -128,7 +128,7 @@ class Daemon:
         place = Workplace(home.roots, home.archive, settings.workers.memory_bytes // settings.workers.processes)
         self._runner = Runner(self._catalog, place, settings.workers, owner, self._clock, self._job_ended)
         modes = {drop.name: drop.watch for drop in settings.drop}
-        watcher = DropWatcher(home.roots, modes, self._hint, poll_s=settings.watch.poll_s)
+        self._watcher = watcher = DropWatcher(home.roots, modes, self._hint, poll_s=settings.watch.poll_s)
         scheduler = self._schedule()
         restore = {one: signal.signal(one, self._stop) for one in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -199,6 +199,7 @@ class Daemon:
         moved = False
         if "rescan" in due:
             moved |= self._intake.rescan()
+            self._watcher.refresh()
         took = self._intake.take()
         moved |= took
         if until_idle and not self._intake.pending:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from avcd.catalog import Catalog
 from avcd.config import Home
+from avcd.errors import StorageError
 from avcd.headers.profiles import Profiles
 from avcd.ingest import ingest_path, scan_root
 from avcd.watch import SettledFiles
@@ -68,12 +69,14 @@ class Intake:
         moved = False
         markers: list[tuple[str, str]] = []
         for root, base in self._home.roots.items():
-            if not base.is_dir():
-                # A share that is not mounted is no reason to forget what lay on it.
-                log.warning("drop directory %s (%s) is not there", root, base)
-                continue
             known = self._catalog.known_files(root)
-            scan = scan_root(self._catalog, root, base, known, self._clock())
+            try:
+                scan = scan_root(self._catalog, root, base, known, self._clock())
+            except StorageError as error:
+                # A share that is not mounted is no reason to forget what lay on it, nor to skip the others.
+                log.warning("drop directory %s cannot be looked at: %s", root, error)
+                continue
+            self.found += len(scan.changed)
             moved |= scan.moved
             for relative_path, stat in scan.changed:
                 self._observe(root, relative_path, stat)

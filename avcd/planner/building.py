@@ -116,6 +116,8 @@ class PlanBuilder:
         recipe = self.recipe(kind)
         refs = tuple(sorted(set(inputs), key=lambda one: (one.role, one.id)))
         parameters = {**recipe.parameters, **{key: value for key, value in (values or {}).items() if value is not None}}
+        if status is ProductStatus.PROVISIONAL:
+            parameters["provisional"] = True  # the product says so in itself, so it is another one than the final
         identity = product_identity(kind, recipe.name, recipe.version, parameters, refs)
         if not self.usable(identity):
             return None

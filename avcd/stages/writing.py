@@ -10,22 +10,27 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import Table
 
-from avcd.frame import Wcs
+from avcd.frame import Frame, Wcs
 from avcd.products import ImageContent, verify_fits, verify_picture, write_image_fits, write_table_fits
 from avcd.stages.output import Output, OutputFile, Work
 
 
 def provenance(work: Work) -> list[dict[str, str]]:
-    """The rows of a product's PROVENANCE table: role, name and content of every input."""
+    """The rows of a product's PROVENANCE table: role, id, name and content (a frame's pixels, a product's file)."""
     return [
         {
             "role": one.role,
             "id": one.id,
-            "name": one.member or PurePosixPath(one.relative_path).name,
-            "sha256": one.sha256,
+            "name": PurePosixPath(one.relative_path).name if one.frame is None else _frame_name(one.frame),
+            "sha256": one.sha256 if one.frame is None else one.frame.pixel_sha256,
         }
         for one in work.claim.inputs
     ]
+
+
+def _frame_name(frame: Frame) -> str:
+    """A frame by what it is: which of its files was there first must not change the product's bytes."""
+    return " ".join(str(part) for part in (frame.image_type, frame.filter, frame.date_obs) if part)
 
 
 def image_output(
@@ -63,7 +68,9 @@ def table_output(
     spec = work.claim.spec
     rows = provenance(work)
     file = OutputFile(
-        spec.path, lambda stream: write_table_fits(table, name, header, rows, dict(spec.parameters), stream), verify_fits
+        spec.path,
+        lambda stream: write_table_fits(table, name, header, rows, dict(spec.parameters), stream),
+        verify_fits,
     )
     return Output((file,), clean(metrics), wcs)
 
