@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from avcd.catalog import Catalog
 from avcd.cli.homes import make_home
 from avcd.cli.service import start_logging
-from avcd.config import Home
+from avcd.config import Home, example_toml
 from avcd.daemon import Daemon
 from avcd.simulate.night import make_night
 from avcd.simulate.transfer import deliver
@@ -20,7 +21,8 @@ from avcd.views.summary import summary_as_text
 from avcd.views.tables import line_width
 
 # The transfer is over before the daemon starts, so a file that stands still for a second is complete.
-_SETTINGS = {"watch": {"quiet_s": 1.0}}
+_SETTINGS: dict[str, dict[str, Any]] = {"watch": {"quiet_s": 1.0}, "drop": {"name": "itelescope", "path": "drop/itelescope"}}
+_SECOND_DROP = '[[drop]]\nname = "astep"\npath = "drop/astep"\n'
 
 
 def run_demo(directory: Path, seed: int) -> int:
@@ -29,8 +31,7 @@ def run_demo(directory: Path, seed: int) -> int:
     Parameters
     ----------
     directory
-        Becomes a home: ``drop/`` holds what was delivered, ``night/`` the night as it was before the transfer, with
-        its truth.
+        Becomes a home: ``drop/`` holds what was delivered, ``night/`` the truth about it.
 
     Returns
     -------
@@ -38,10 +39,11 @@ def run_demo(directory: Path, seed: int) -> int:
         The exit code: 1 when a job died.
     """
     start_logging(logging.ERROR)
-    home = make_home(directory, _SETTINGS)
+    home = make_home(directory, example_toml(_SETTINGS) + "\n" + _SECOND_DROP)
     with DaemonBars() as bars:
         night = make_night(home.path / "night", seed, progress=bars.counter("simulating"))
         deliver(night, home.roots, progress=bars.counter("delivering"))
+        bars.done()
         code = Daemon(home, progress=bars.update).run(until_idle=True)
     sys.stdout.write(_summary(home))
     typer.echo(f"\nlook around: cd {directory} && avcd observations", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,8 +25,19 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Made if 
     typer.echo(f"{home.path} is a home now: frames go into {home.path / 'drop'}, settings are in avcd.toml")
 
 
-def make_home(directory: Path, overrides: dict[str, dict[str, Any]] | None = None) -> Home:
-    """Write a home's files and directories, leaving alone what exists, and bring its catalogue to this version."""
+def make_home(directory: Path, text: str | None = None) -> Home:
+    """Write a home's files and directories, leaving alone what exists, and bring its catalogue to this version.
+
+    Parameters
+    ----------
+    text
+        Of avcd.toml; None: every setting at its default.
+
+    Raises
+    ------
+    UsageError, StorageError
+        ``directory`` is a file, or cannot be made.
+    """
     from avcd.catalog import Catalog
     from avcd.config import CONFIG_NAME, example_toml, load_home
 
@@ -34,7 +45,7 @@ def make_home(directory: Path, overrides: dict[str, dict[str, Any]] | None = Non
         directory.mkdir(parents=True, exist_ok=True)
         settings = directory / CONFIG_NAME
         if not settings.exists():
-            settings.write_text(example_toml(overrides), encoding="utf-8")
+            settings.write_text(text or example_toml(), encoding="utf-8")
         home = load_home(directory)
         for one in (*home.roots.values(), home.archive):
             one.mkdir(parents=True, exist_ok=True)

@@ -58,9 +58,8 @@ def start_logging(level: int) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format=words if os.environ.get("JOURNAL_STREAM") else f"%(asctime)s {words}"
     )
-    logging.getLogger("apscheduler").setLevel(max(level, logging.WARNING))
-    for name in ("PIL", "numba", "watchdog", "alembic", "matplotlib"):
-        logging.getLogger(name).setLevel(max(level, logging.INFO))
+    for name in ("apscheduler", "alembic", "watchdog", "PIL"):  # what they tell of themselves helps nobody here
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 def ingest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,15 +13,13 @@ _APART = frozenset(
      "environment", "warnings", "same_pixels", "pictures"}
 )  # fmt: skip
 
+_MOMENTS = frozenset({"first_seen", "published"})
+
 
 def frame_as_text(row: Mapping[str, Any], width: int) -> str:
     """A frame: its values with where each came from, files, pictures, figures, what was made of it, its header."""
     sources = row.get("sources") or {}
-    values = [
-        {"key": key, "value": value, "from": sources.get(key)}
-        for key, value in row.items()
-        if key not in _APART and value is not None
-    ]
+    values = [{**one, "from": sources.get(one["key"])} for one in _values(row)]
     parts = [_titled("Frame", values, ("key", "value", "from"), width)]
     parts.append(_titled("Files", row.get("files"), ("root", "relative_path", "member", "hdu", "present"), width))
     parts.append(_lines("Other frames with the same pixels", row.get("same_pixels")))
@@ -31,8 +30,7 @@ def frame_as_text(row: Mapping[str, Any], width: int) -> str:
 
 def product_as_text(row: Mapping[str, Any], width: int) -> str:
     """A product: its values, recipe, inputs, pictures, figures, and what was made of it."""
-    values = [{"key": key, "value": value} for key, value in row.items() if key not in _APART and value is not None]
-    parts = [_titled("Product", values, ("key", "value"), width)]
+    parts = [_titled("Product", _values(row), ("key", "value"), width)]
     parts.append(_titled("Recipe", _pairs(row.get("parameters")), ("key", "value"), width))
     parts.append(_titled("Inputs", row.get("inputs"), ("role", "id", "origin", "sha256"), width))
     parts += _common(row, width)
@@ -50,6 +48,15 @@ def reason_as_text(row: Mapping[str, Any], width: int) -> str:
     parts.append(_titled("Inputs", row["inputs"], ("role", "id", "origin"), width))
     parts.append(_titled("Flags", row["flags"], ("kind", "active", "who", "reason"), width))
     return "\n".join(part for part in parts if part)
+
+
+def _values(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is known of it, one line each."""
+    known = {key: value for key, value in row.items() if key not in _APART and value not in (None, "", [], ())}
+    for key in _MOMENTS & set(known):
+        moment = datetime.datetime.fromtimestamp(known[key], datetime.UTC)
+        known[key] = moment.isoformat(sep=" ", timespec="seconds")
+    return [{"key": key, "value": value} for key, value in known.items()]
 
 
 def _common(row: Mapping[str, Any], width: int) -> list[str]:

@@ -47,10 +47,19 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
-    def counter(self, description: str) -> Callable[[int, int], None]:
-        """A new bar; call what is returned with (done, total)."""
+    def counter(self, description: str) -> Callable[[str], None]:
+        """A new bar that counts; call what is returned with the name of each thing that is done."""
         task = self._task(description)
-        return lambda done, total: self._progress.update(task, completed=done, total=total)
+
+        def step(name: str) -> None:
+            self._progress.update(task, advance=1, last=name)
+
+        return step
+
+    def done(self) -> None:
+        """What was counted so far is all there was: every bar is full."""
+        for task in self._progress.tasks:
+            self._progress.update(task.id, total=task.completed, last="")
 
     def _task(self, description: str) -> TaskID:
         return self._progress.add_task(description, total=None, last="")

@@ -12,6 +12,17 @@ from typing import Any, TextIO
 
 Row = Mapping[str, Any]
 ID_LENGTH = 12  # of the 64 digits of an id a table shows this beginning; any unambiguous one names it
+_GAP = 2  # characters between two columns
+# Columns of text that is folded rather than cut off, and the width that this takes at least.
+_FOLDED = frozenset(
+    {"reason", "detail", "help", "frames", "exposure_s", "inputs", "warnings", "path", "value", "comment"}
+)
+_FOLDED_WIDTH = 28
+# What a narrow terminal does without, the least important first.
+_YIELDING = (
+    "attempts", "closed_by", "revision", "present", "member", "binning", "ccd_temperature_c", "status", "default",
+    "inputs", "date_obs", "instrument", "exposure_s", "telescope", "night", "size", "path", "help", "wcs", "state",
+)  # fmt: skip
 _ENDLESS = 100_000  # characters: where nothing says how wide a line may be, nothing is cut off
 
 
@@ -58,7 +69,7 @@ def write_rows(
         return _write_json(everything, stream, chosen)
     if form is Format.CSV:
         return _write_csv(everything, stream, chosen or (tuple(first[0]) if first else columns))
-    return _write_table(list(everything), stream, chosen or columns)
+    return _write_table(list(everything), stream, chosen or columns, whole=bool(chosen))
 
 
 def write_one(row: Row, form: Format, stream: TextIO) -> None:
@@ -117,32 +128,41 @@ def line_width(stream: TextIO) -> int:
     return _ENDLESS
 
 
-def _write_table(rows: list[Row], stream: TextIO, columns: Sequence[str]) -> int:
-    if not rows:
-        return 0
-    stream.write(render_table(rows, columns, line_width(stream)))
+def _write_table(rows: list[Row], stream: TextIO, columns: Sequence[str], *, whole: bool) -> int:
+    if rows:
+        width = line_width(stream)
+        stream.write(render_table(rows, columns if whole else fitting(rows, columns, width), width))
     return len(rows)
 
 
+def fitting(rows: Sequence[Row], columns: Sequence[str], width: int) -> list[str]:
+    """The columns a line has room for: the least important go first, so that the others can be read."""
+    wanted = {key: max(len(key), *(len(cell(key, row.get(key))) for row in rows)) for key in columns}
+    wanted |= {key: min(wanted[key], _FOLDED_WIDTH) for key in columns if key in _FOLDED}
+    kept = list(columns)
+    for key in _YIELDING:
+        if sum(wanted[one] + _GAP for one in kept) - _GAP <= width:
+            break
+        if key in kept:
+            kept.remove(key)
+    return kept
+
+
 def render_table(rows: Sequence[Row], columns: Sequence[str], width: int) -> str:
-    """A table as text, at most ``width`` characters wide; what does not fit ends in an ellipsis or is folded."""
+    """A table as text, at most ``width`` characters wide; what does not fit is folded or ends in an ellipsis."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, _GAP - 1, 0, 0))
     for key in columns:
-        values = [row.get(key) for row in rows]
-        numeric = all(
-            (isinstance(value, (int, float)) and not isinstance(value, bool)) or value is None for value in values
-        )
-        long = key in ("reason", "detail", "help", "frames", "exposure_s", "warnings") and not numeric
+        values = [row.get(key) for row in rows if row.get(key) is not None]
+        numeric = bool(values) and all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in values)
         table.add_column(
             Text(key),
-            justify="right" if numeric and any(value is not None for value in values) else "left",
-            no_wrap=not long,
-            overflow="fold" if long else "ellipsis",
-            min_width=min(6, len(key)),
+            justify="right" if numeric else "left",
+            no_wrap=key not in _FOLDED,
+            overflow="fold" if key in _FOLDED else "ellipsis",
         )
     for row in rows:
         table.add_row(*(Text(cell(key, row.get(key))) for key in columns))
@@ -170,9 +190,10 @@ def cell(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.7g}"
+        return f"{value:.7g}" if abs(value) < 1e4 else f"{value:.12g}"
     if isinstance(value, Mapping):
-        return "; ".join(f"{name} {_counts(one)}" for name, one in value.items())
+        separator = "; " if any(isinstance(one, Mapping) for one in value.values()) else ", "
+        return separator.join(f"{name} {_counts(one)}" for name, one in value.items())
     if isinstance(value, (list, tuple)):
         if value and isinstance(value[0], Mapping) and "role" in value[0]:
             return _roles(value)
