@@ -23,7 +23,7 @@ _NOT_CONTENT = re.compile(
 )
 # Said by FITS writers about the format, not by anybody about the exposure.
 _BOILERPLATE = re.compile(
-    r"FITS \(Flexible Image Transport System\) format|Astronomy and Astrophysics', volume 376", re.IGNORECASE
+    r"FITS \(Flexible Image Transport System\) format|and Astrophysics', volume 376", re.IGNORECASE
 )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from avcd.errors import ConfigError
 from avcd.frame import Card, ImageType
@@ -25,15 +25,49 @@ Unit = Literal[
 ]
 
 
+# The values a card may give. The last are steps to others: a date and a time, a pixel's size, a site.
+_CARD_VALUES = frozenset(
+    {
+        "image_type", "telescope", "instrument", "target_name", "filter", "user", "exposure_s", "set_temperature_c",
+        "ccd_temperature_c", "gain", "offset", "readout_mode", "gain_e_per_adu", "read_noise_e", "saturation_adu",
+        "pedestal_adu", "bunit", "pixel_scale_arcsec", "airmass", "n_combined", "sequence_total", "calibration",
+        "s_ra", "s_dec", "date_obs", "time_obs", "site_longitude", "pixel_size_um", "focal_length_mm", "binning",
+        "bayer_pattern",
+    }
+)  # fmt: skip
+# The values a name or a default may give.
+_NAME_VALUES = (
+    _CARD_VALUES - {"date_obs", "time_obs", "site_longitude", "pixel_size_um", "focal_length_mm", "bayer_pattern"}
+) | {"bias_included", "window"}
+_DEFAULT_VALUES = _NAME_VALUES | {"site"}
+
+
+def _among(names: Iterable[str], known: frozenset[str], what: str) -> None:
+    unknown = sorted(set(names) - known)
+    if unknown:
+        raise ValueError(f"no such {what}: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Key(_Part):
-    """A card that counts only when its comment says the right thing."""
+    """A card that counts only when its comment, in any case of letters, says the right thing."""
 
     key: str
     comment: str
+
+    @field_validator("comment")
+    @classmethod
+    def _compiles(cls, text: str) -> str:
+        re.compile(text)
+        return text
+
+    @cached_property
+    def regex(self) -> re.Pattern[str]:
+        """The compiled pattern of the comment."""
+        return re.compile(self.comment, re.IGNORECASE)
 
 
 class Value(_Part):
@@ -52,8 +86,14 @@ class NamePattern(_Part):
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, text: str) -> str:
-        re.compile(text)
+        _among(re.compile(text).groupindex, _NAME_VALUES, "value")
         return text
+
+    @field_validator("values")
+    @classmethod
+    def _known(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        _among(values, _NAME_VALUES, "value")
+        return values
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
@@ -62,10 +102,27 @@ class NamePattern(_Part):
 
 
 class Match(_Part):
-    """By what a profile is recognised: cards (all must match) or the path; either is enough."""
+    """One way to recognise a profile: every card named, and the path where one is given, must match."""
 
     cards: Mapping[str, str] = {}
-    path: str | None = None
+    path: str = ""
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Match:
+        _ = self.regexes
+        return self
+
+    @cached_property
+    def regexes(self) -> tuple[re.Pattern[str], Mapping[str, re.Pattern[str]]]:
+        """The compiled patterns of the path and of the cards."""
+        return re.compile(self.path), {key: re.compile(pattern) for key, pattern in self.cards.items()}
+
+    def fits(self, cards: Mapping[str, Card], path: str) -> bool:
+        """Whether a frame with these cards and this path is meant."""
+        on_path, on_cards = self.regexes
+        return bool(on_path.search(path)) and all(
+            key in cards and pattern.search(str(cards[key].value)) for key, pattern in on_cards.items()
+        )
 
 
 class Site(_Part):
@@ -86,7 +143,7 @@ class Profile(_Part):
     version: int = 1
     inherits: str | None = None
     priority: int = 0
-    match: Match = Match()
+    match: tuple[Match, ...] = ()
     cards: Mapping[str, Value] = {}
     image_types: Mapping[str, ImageType] = {}
     filters: Mapping[str, str] = {}
@@ -96,13 +153,34 @@ class Profile(_Part):
     names: tuple[NamePattern, ...] = ()
     date_obs: Literal["start", "middle", "end"] = "start"
 
-    def recognises(self, cards: Mapping[str, Card], relative_path: str) -> bool:
+    @field_validator("cards")
+    @classmethod
+    def _known_cards(cls, cards: Mapping[str, Value]) -> Mapping[str, Value]:
+        _among(cards, _CARD_VALUES, "value")
+        return cards
+
+    @field_validator("defaults", "transforms")
+    @classmethod
+    def _known_values(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        _among(values, _DEFAULT_VALUES, "value")
+        return values
+
+    @field_validator("transforms")
+    @classmethod
+    def _compile(cls, rules: Mapping[str, tuple[tuple[str, str], ...]]) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        for pattern, _ in (rule for one in rules.values() for rule in one):
+            re.compile(pattern)
+        return rules
+
+    @field_validator("prefer_name")
+    @classmethod
+    def _known_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _among(names, _NAME_VALUES, "value")
+        return names
+
+    def recognises(self, cards: Mapping[str, Card], path: str) -> bool:
         """Whether a frame with these cards and this path is this profile's."""
-        if self.match.path and re.search(self.match.path, relative_path):
-            return True
-        return bool(self.match.cards) and all(
-            key in cards and re.search(pattern, str(cards[key].value)) for key, pattern in self.match.cards.items()
-        )
+        return any(one.fits(cards, path) for one in self.match)
 
 
 class Profiles:
@@ -169,14 +247,19 @@ def load_profiles(home: Path | None = None) -> Profiles:
         [home / "sites.toml"] if home and (home / "sites.toml").is_file() else []
     ):
         for name, table in _read(path).items():
+            if not isinstance(table, dict):
+                raise ConfigError(f"{path}: {name}: a site is a table")
             sites[name] = _validated(Site, {"name": name, **table}, path)
+    for name, one in profiles.items():
+        if one.defaults.get("site", "") not in ("", *sites):
+            raise ConfigError(f"{tables[name][0]}: defaults.site: no site is named {one.defaults['site']!r}")
     return Profiles(profiles, sites)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
@@ -194,7 +277,7 @@ def _validated(model: Any, table: Mapping[str, Any], path: Path) -> Any:
 
 def _profile(name: str, tables: Mapping[str, tuple[Path, dict[str, Any]]], above: tuple[str, ...] = ()) -> Profile:
     path, table = tables[name]
-    own: Profile = _validated(Profile, {"name": name, **table}, path)
+    own: Profile = _validated(Profile, {**table, "name": name}, path)
     if own.inherits is None:
         return own
     if own.inherits in (*above, name) or own.inherits not in tables:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from datetime import UTC, datetime, timedelta
 
 from astropy.time import Time
@@ -22,7 +23,7 @@ def to_number(value: object) -> float | None:
         return None
     try:
         found = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
 
@@ -57,7 +58,7 @@ def to_mjd(text: str, time_text: str | None = None, scale: str = "utc") -> float
     Parameters
     ----------
     text
-        ISO 8601, or a date alone, when ``time_text`` is the time of day.
+        ISO 8601, a date alone, when ``time_text`` is the time of day, or "MJD" and a number.
     scale
         TIMESYS of the header; "utc", "tai", "tt", "tdb", "ut1" … are converted.
 
@@ -66,6 +67,8 @@ def to_mjd(text: str, time_text: str | None = None, scale: str = "utc") -> float
     HeaderError
         It is no date, has no time of day, or is older than any camera avcd could meet.
     """
+    if text.startswith("MJD "):
+        return _to_utc(_checked(float(text.removeprefix("MJD "))), scale)
     joined = text.strip() if time_text is None or re.search(r"\d:\d", text) else f"{text.strip()}T{time_text.strip()}"
     found = _ISO.match(joined)
     if not found:
@@ -77,13 +80,31 @@ def to_mjd(text: str, time_text: str | None = None, scale: str = "utc") -> float
     try:
         # A leap second, 23:59:60, is the beginning of the next minute to a datetime.
         moment = datetime(year, month, day, hour, minute, tzinfo=UTC) + timedelta(seconds=seconds)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise HeaderError(f"{joined!r}: {error}") from None
-    mjd = (moment - _MJD_EPOCH) / timedelta(days=1)
+    return _to_utc(_checked((moment - _MJD_EPOCH) / timedelta(days=1)), scale)
+
+
+def _checked(mjd: float) -> float:
+    """A modified Julian date between the oldest camera and the year 2200.
+
+    Raises
+    ------
+    HeaderError
+        It is none, a Julian date for example.
+    """
+    if not 44239 <= mjd <= 124594:
+        raise HeaderError(f"{mjd!r} is no modified Julian date of an exposure")
+    return mjd
+
+
+def _to_utc(mjd: float, scale: str) -> float:
     if scale in ("utc", ""):
         return mjd
     try:
-        return float(Time(mjd, format="mjd", scale=scale).utc.mjd)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # years beyond the table of leap seconds are "dubious"
+            return float(Time(mjd, format="mjd", scale=scale).utc.mjd)
     except (ValueError, TypeError) as error:
         raise HeaderError(f"TIMESYS {scale!r} is not known: {error}") from None
 
