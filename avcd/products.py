@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import tifffile
 from astropy.io import fits
-from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.nddata import StdDevUncertainty
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
@@ -29,9 +30,15 @@ from PIL import Image
 
 from avcd import faults
 from avcd.errors import ProductError, StorageError
-from avcd.frame import MaskBit, PublishedFile, canonical_json
+from avcd.frame import MaskBit, PublishedFile
+from avcd.reduction.planes import CCDData
 
 _TEMPORARY = ".part"
+_ALL_ONES = 0xFFFFFFFF  # what the 32-bit words of an HDU with CHECKSUM add up to, in ones' complement
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
+_PROVENANCE = ("role", "id", "name", "sha256")  # the columns of the table
+# File systems allow 255 bytes; a temporary name is the product's with the token and more.
+_LONGEST_NAME = 150
 # What each mask bit means, in its card's comment.
 _BIT_MEANING = {
     MaskBit.HOT: "hot: too bright in the master dark",
@@ -140,12 +147,12 @@ def _as_written(header: fits.Header) -> fits.Header:
 
 
 def _record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
-    columns = {name: [_ascii(str(row[name])) for row in provenance] for name in ("role", "id", "name", "sha256")}
+    columns = {name: [_ascii(str(row[name])) for row in provenance] for name in _PROVENANCE}
     values = {
         "name": sorted(parameters),
-        "value": [_ascii(canonical_json(parameters[key])) for key in sorted(parameters)],
+        "value": [_json(parameters[key]) for key in sorted(parameters)],
     }
-    found = []
+    found: list[fits.BinTableHDU] = []
     for title, texts in (("PROVENANCE", columns), ("PARAMETERS", values)):
         if any(texts.values()):
             table = Table({name: np.array(cells, dtype="S") for name, cells in texts.items()})
@@ -155,7 +162,15 @@ def _record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[
 
 def _ascii(text: str) -> str:
     """Tables hold ASCII; other letters are written as escapes, so that two names never become one."""
-    return text.encode("ascii", "backslashreplace").decode()
+    return text.encode("unicode_escape").decode("ascii")
+
+
+def _unescaped(text: str) -> str:
+    return text.encode("ascii").decode("unicode_escape")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _write_hdus(hdus: Sequence[Any], stream: BinaryIO) -> None:
@@ -167,7 +182,7 @@ def _write_hdus(hdus: Sequence[Any], stream: BinaryIO) -> None:
         hdu.add_checksum(when="HDU checksum", override_datasum=False)
     buffer = io.BytesIO()
     whole.writeto(buffer, checksum=False)
-    stream.write(buffer.getvalue())
+    stream.write(buffer.getbuffer())
 
 
 def read_image_product(path: Path) -> ImageContent:
@@ -179,7 +194,8 @@ def read_image_product(path: Path) -> ImageContent:
         The file is missing, or not in avcd's format.
     """
     try:
-        with fits.open(path, memmap=False) as hdus:
+        # Opened here, not by astropy, which leaves a file open that it cannot make sense of.
+        with path.open("rb") as stream, fits.open(stream, memmap=False) as hdus:
             header = hdus[0].header.copy()
             unit = str(header.get("BUNIT", ""))
             by_name = {hdu.name: hdu for hdu in hdus}
@@ -187,16 +203,17 @@ def read_image_product(path: Path) -> ImageContent:
             mask = by_name["MASK"].data.astype(np.uint16) if "MASK" in by_name else None
             uncertainty = by_name["UNCERT"].data.astype(np.float32) if "UNCERT" in by_name else None
             provenance = [
-                dict(zip(row.array.names, map(str, row), strict=True)) for row in _rows(by_name.get("PROVENANCE"))
+                {name: _unescaped(str(row[name])) for name in _PROVENANCE} for row in _rows(by_name.get("PROVENANCE"))
             ]
+            parameters = {str(row["name"]): json.loads(row["value"]) for row in _rows(by_name.get("PARAMETERS"))}
             tables = {
                 name: Table(hdu.data)
                 for name, hdu in by_name.items()
                 if isinstance(hdu, fits.BinTableHDU) and name not in ("PROVENANCE", "PARAMETERS")
             }
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, fits.VerifyError) as error:
         raise ProductError(f"{path.name} cannot be read as a product: {error}") from error
-    return ImageContent(data, unit, mask, uncertainty, header, provenance, {}, tables)
+    return ImageContent(data, unit, mask, uncertainty, header, provenance, parameters, tables)
 
 
 def _rows(hdu: Any) -> Any:
@@ -204,7 +221,10 @@ def _rows(hdu: Any) -> Any:
 
 
 def verify_fits(path: Path) -> None:
-    """Check that a file is FITS whose every HDU has right sums.
+    """Check that a file is FITS, whole, and that every byte of every HDU is as its CHECKSUM says.
+
+    The sums are taken over the bytes on disk (FITS 4.0, appendix J): astropy's own check writes the header anew
+    before it adds it up, and so passes over some damage.
 
     Raises
     ------
@@ -212,16 +232,33 @@ def verify_fits(path: Path) -> None:
         It is not.
     """
     try:
+        raw = path.read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)
-            with fits.open(path, checksum=True, memmap=False) as hdus:
+            with fits.open(io.BytesIO(raw), memmap=False) as hdus:
+                places = [hdu.fileinfo() for hdu in hdus]
                 for hdu in hdus:
                     hdu.verify("exception")
                     if "CHECKSUM" not in hdu.header or "DATASUM" not in hdu.header:
                         raise ProductError(f"{path.name}: HDU {hdu.name} carries no checksum")
-                    _ = hdu.data
-    except (OSError, AstropyUserWarning, fits.VerifyError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AstropyUserWarning, fits.VerifyError) as error:
         raise ProductError(f"{path.name} is damaged: {error}") from error
+    end = 0
+    for number, place in enumerate(places):
+        start, end = end, place["datLoc"] + place["datSpan"]
+        if place["hdrLoc"] != start or end > len(raw) or _ones_complement_sum(raw[start:end]) != _ALL_ONES:
+            raise ProductError(f"{path.name} is damaged: HDU {number} is not what its checksum says")
+    if end != len(raw):
+        raise ProductError(f"{path.name} is damaged: {len(raw) - end} bytes after its last HDU")
+
+
+def _ones_complement_sum(block: bytes) -> int:
+    if len(block) % 4:
+        return 0
+    total = int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
+    while total > _ALL_ONES:
+        total = (total & _ALL_ONES) + (total >> 32)
+    return total
 
 
 def verify_picture(path: Path) -> None:
@@ -232,16 +269,17 @@ def verify_picture(path: Path) -> None:
     ProductError
         It cannot.
     """
-    if ".tif" in path.name:
-        try:
-            tifffile.imread(path)
-        except (OSError, ValueError, tifffile.TiffFileError) as error:
-            raise ProductError(f"{path.name} is no readable picture: {error}") from error
-        return
     try:
+        with path.open("rb") as stream:
+            is_tiff = stream.read(4) in _TIFF_STARTS
+        if is_tiff:  # Pillow knows no colour of 16 bits
+            tifffile.imread(path)
+            return
         with Image.open(path) as picture:
             picture.verify()
-    except (OSError, SyntaxError) as error:
+        with Image.open(path) as picture:  # after verify() a picture must be opened again
+            picture.load()
+    except (OSError, SyntaxError, ValueError, tifffile.TiffFileError) as error:
         raise ProductError(f"{path.name} is no readable picture: {error}") from error
 
 
@@ -272,11 +310,15 @@ def publish(
         The disk is full, or the file system answers with an error.
     ProductError
         What was written does not verify.
+    ValueError
+        The path leads out of the archive.
     """
     target = archive / relative
-    temporary = target.with_name(f".{target.name}.{token}{_TEMPORARY}")
+    if archive.resolve() not in target.resolve().parents:
+        raise ValueError(f"{relative!r} is outside the archive")
+    temporary = target.with_name(f".{target.name[:_LONGEST_NAME]}.{token}{_TEMPORARY}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_directory(target.parent)
         with temporary.open("xb") as stream:
             write(stream)
             stream.flush()
@@ -300,6 +342,17 @@ def publish(
         temporary.unlink(missing_ok=True)
         raise
     return PublishedFile(relative, digest.hexdigest(), size)
+
+
+def _make_directory(path: Path) -> None:
+    """Make a directory and those above it; a name is only there for good once the directory it stands in is synced."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        _fsync_directory(one.parent)
 
 
 def _fsync_directory(path: Path) -> None:

@@ -74,6 +74,9 @@ def translate(
     read_names(gathered)
     for name, value in chosen.defaults.items():
         gathered.put(name, typed(name, value), f"profile {chosen.name}")
+    if gathered.number("BITPIX") == 16 and gathered.number("BZERO") == 32768:
+        # Whatever the detector could hold, the converter's numbers end here.
+        gathered.put("saturation_adu", 65535.0, "16-bit pixels")
     _transform(gathered)
     _read_calibration(gathered)
     read_site(gathered, profiles, site)

@@ -10,11 +10,12 @@ import astropy.units as u
 import astroscrappy
 import ccdproc
 import numpy as np
-from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.noise import mad_sigma
+from avcd.reduction.planes import CCDData
 
 # A dark whose level is above half of the bias's holds that bias still.
 _BIAS_SHARE = 0.5
@@ -22,25 +23,31 @@ _BIAS_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Masters:
-    """What a frame is calibrated with; None is left out. ``dark_has_bias`` None: not said, judged by its level."""
+    """What a frame is calibrated with; None is left out.
+
+    ``dark_has_bias`` None: not said, judged by its level. ``dark_less_bias``: ``bias`` is the very one that was taken
+    from the dark, so that its noise, being in both, cancels when both are subtracted.
+    """
 
     bias: CCDData | None = None
     dark: CCDData | None = None
     dark_exposure_s: float | None = None
     dark_has_bias: bool | None = None
+    dark_less_bias: bool = False
     flat: CCDData | None = None
     bad_pixels: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Detector:
-    """What is known of a detector; None is unknown."""
+    """What is known of a detector; None is unknown. ``bias_removed``: the pixels come without their bias already."""
 
     gain_e_per_adu: float | None = None
     read_noise_e: float | None = None
     read_noise_adu: float | None = None
     saturation_adu: float | None = None
     pedestal_adu: float | None = None
+    bias_removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,17 +105,19 @@ def reduce_frame(
     Raises
     ------
     ProcessingError
-        A master differs from the frame in shape, or a dark would have to be scaled without a known exposure.
+        A master differs from the frame in shape, a dark that holds its bias would have to be scaled, or one of the two
+        exposures is not known.
     """
     for name in ("bias", "dark", "flat"):
         master = getattr(masters, name)
         if master is not None and master.data.shape != raw.data.shape:
             raise ProcessingError(f"the {name} has shape {master.data.shape}, the frame {raw.data.shape}")
+    if masters.bad_pixels is not None and masters.bad_pixels.shape != raw.data.shape:
+        raise ProcessingError(f"the bad pixels have shape {masters.bad_pixels.shape}, the frame {raw.data.shape}")
     run = _start(raw, detector, params)
-    bias = masters.bias if not _dark_brings_bias(masters) else None
-    if bias is not None:
-        _subtract(run, bias, "bias", ccdproc.subtract_bias)
-    _add_noise(run, detector, bias_subtracted=bias is not None)
+    _add_noise(run, detector, _zero_level(masters, detector))
+    if masters.bias is not None and not _dark_brings_bias(masters):
+        _subtract_bias(run, masters)
     if masters.dark is not None:
         _subtract_dark(run, masters, exposure_s)
     if masters.flat is not None:
@@ -148,14 +157,32 @@ def _dark_brings_bias(masters: Masters) -> bool:
         return masters.dark_has_bias
     if masters.bias is None:
         return True
-    return float(np.median(masters.dark.data)) > _BIAS_SHARE * float(np.median(masters.bias.data))
+    return _level(masters.dark.data) > _BIAS_SHARE * _level(masters.bias.data)
 
 
-def _subtract(run: _Run, master: CCDData, kind: str, function: Any) -> None:
-    run.ccd = function(run.ccd, _plain(master, run.ccd))
-    run.take_mask(master)
-    run.applied.add(kind)
-    run.step(f"{kind} subtracted", level=round(float(np.median(master.data)), 3))
+def _level(values: np.ndarray) -> float:
+    return float(np.median(values[np.isfinite(values)]))
+
+
+def _zero_level(masters: Masters, detector: Detector) -> np.ndarray | None:
+    """What the pixels read without any light: the bias, or the dark that holds it; None where nothing says."""
+    if masters.bias is not None:
+        return np.asarray(masters.bias.data, dtype=np.float32)
+    if masters.dark is not None and _dark_brings_bias(masters):
+        return np.asarray(masters.dark.data, dtype=np.float32)
+    return np.zeros((1, 1), np.float32) if detector.bias_removed else None
+
+
+def _subtract_bias(run: _Run, masters: Masters) -> None:
+    bias = masters.bias
+    assert bias is not None
+    plain = _plain(bias, run.ccd)
+    if masters.dark is not None and masters.dark_less_bias:
+        plain.uncertainty = None  # reckoned with the dark's
+    run.ccd = ccdproc.subtract_bias(run.ccd, plain)
+    run.take_mask(bias)
+    run.applied.add("bias")
+    run.step("bias subtracted", level=round(_level(bias.data), 3))
 
 
 def _plain(master: CCDData, like: CCDData) -> CCDData:
@@ -168,51 +195,74 @@ def _bare(master: CCDData) -> StdDevUncertainty | None:
     return None if master.uncertainty is None else StdDevUncertainty(master.uncertainty.array)
 
 
-def _add_noise(run: _Run, detector: Detector, *, bias_subtracted: bool) -> None:
+def _add_noise(run: _Run, detector: Detector, zero_level: np.ndarray | None) -> None:
     """The raw frame's own noise: photons, where a gain says how many there are, and read-out."""
     data, unit = run.ccd.data, run.ccd.unit
     gain = detector.gain_e_per_adu if unit == u.adu else 1.0
-    read = detector.read_noise_e
-    if read is not None and gain:
-        read_noise = read / gain
-    elif detector.read_noise_adu is not None:
+    if detector.read_noise_e is not None and gain:
+        read_noise = detector.read_noise_e / gain
+    elif detector.read_noise_adu is not None and unit == u.adu:
         read_noise = detector.read_noise_adu
     else:
         read_noise = mad_sigma(np.diff(data, axis=1)) / np.sqrt(2)
         run.warnings.append("the read noise is not known: the frame's own pixel-to-pixel scatter stands for it")
-        gain = None  # that scatter holds the photons' noise already
+        gain = None  # that scatter holds the sky's photon noise already
     variance = np.full(data.shape, read_noise**2, np.float32)
-    if gain and bias_subtracted:
-        variance += np.maximum(data, 0) / np.float32(gain)
-    own = np.sqrt(variance)
-    master = run.ccd.uncertainty
-    total = own if master is None else np.hypot(own, master.array)
-    run.ccd = CCDData(data, unit=unit, uncertainty=StdDevUncertainty(total.astype(np.float32)))
+    if gain and zero_level is not None:
+        variance += np.maximum(data - zero_level, 0) / np.float32(gain)
+    elif gain:
+        run.warnings.append("the bias is still in the pixels: photon noise is not in the uncertainty")
+    run.ccd = CCDData(data, unit=unit, uncertainty=StdDevUncertainty(np.sqrt(variance)))
     run.metrics["read_noise"] = float(read_noise)
 
 
 def _subtract_dark(run: _Run, masters: Masters, exposure_s: float | None) -> None:
-    dark, dark_s = masters.dark, masters.dark_exposure_s
+    dark = masters.dark
     assert dark is not None
-    scale = 1.0
     brings_bias = _dark_brings_bias(masters)
-    if exposure_s is not None and dark_s and not brings_bias:
-        scale = exposure_s / dark_s
-    elif exposure_s is not None and dark_s and abs(exposure_s - dark_s) > max(0.1, 0.01 * exposure_s):
-        raise ProcessingError(f"a dark of {dark_s:g} s that holds its bias cannot be scaled to {exposure_s:g} s")
-    uncertainty = None if dark.uncertainty is None else StdDevUncertainty(dark.uncertainty.array * np.float32(scale))
+    if masters.dark_has_bias is None:
+        holds = "holds" if brings_bias else "does not hold"
+        run.warnings.append(f"the dark does not say whether its bias is in it; by its level it {holds} it")
+    scale = _dark_scale(exposure_s, masters.dark_exposure_s, brings_bias)
+    uncertainty = _bare(dark)
+    if uncertainty is not None:
+        variance = np.square(uncertainty.array * scale)
+        bias = None if brings_bias or not masters.dark_less_bias else masters.bias
+        if bias is not None and bias.uncertainty is not None:
+            # frame - bias - scale * (raw dark - bias): the bias counts (1 - scale) times, not once and scale times.
+            variance += (1 - 2 * scale) * np.square(bias.uncertainty.array)
+        uncertainty = StdDevUncertainty(np.sqrt(np.maximum(variance, 0)))
     scaled = CCDData(dark.data * np.float32(scale), unit=run.ccd.unit, uncertainty=uncertainty)
-    seconds = (exposure_s or dark_s or 1.0) * u.s
+    seconds = (exposure_s or 1.0) * u.s  # scaled already, masks and uncertainty with it
     run.ccd = ccdproc.subtract_dark(run.ccd, scaled, dark_exposure=seconds, data_exposure=seconds, exposure_unit=u.s)
     run.take_mask(dark)
     run.applied |= {"dark", "bias"} if brings_bias else {"dark"}
-    run.step("dark subtracted", exposure_s=dark_s, scale=round(scale, 6), with_bias=brings_bias or None)
+    run.step(
+        "dark subtracted", exposure_s=masters.dark_exposure_s, scale=round(scale, 6), with_bias=brings_bias or None
+    )
+
+
+def _dark_scale(exposure_s: float | None, dark_s: float | None, brings_bias: bool) -> float:
+    """What a dark is multiplied with; one where neither exposure is recorded."""
+    if exposure_s is None and dark_s is None:
+        return 1.0
+    if exposure_s is None or not dark_s:
+        raise ProcessingError(f"a dark of {dark_s} s cannot be scaled to an exposure of {exposure_s} s")
+    if not brings_bias:
+        return exposure_s / dark_s
+    if abs(exposure_s - dark_s) > max(0.1, 0.01 * exposure_s):
+        raise ProcessingError(f"a dark of {dark_s:g} s that holds its bias cannot be scaled to {exposure_s:g} s")
+    return 1.0
 
 
 def _divide_flat(run: _Run, flat: CCDData) -> None:
-    good = flat.data[flat.mask == 0] if flat.mask is not None else flat.data
-    norm = float(np.median(good))
-    usable = np.where(np.isfinite(flat.data) & (flat.data > 0), flat.data, norm).astype(np.float32)
+    lit = np.isfinite(flat.data) & (flat.data > 0)
+    good = lit if flat.mask is None else lit & (np.asarray(flat.mask) == 0)
+    if not good.any():
+        raise ProcessingError("the flat has no usable pixel")
+    norm = _level(flat.data[good])
+    usable = np.where(lit, flat.data, norm).astype(np.float32)
+    run.mask[~lit] |= np.uint16(MaskBit.DEAD)
     plain = CCDData(usable, unit=u.dimensionless_unscaled, uncertainty=_bare(flat))
     run.ccd = ccdproc.flat_correct(run.ccd, plain, norm_value=norm)
     run.take_mask(flat)
@@ -250,8 +300,12 @@ def _clean_cosmic_rays(run: _Run, detector: Detector, params: Mapping[str, Any])
 
 
 def _finish(run: _Run) -> Reduced:
-    data = np.asarray(run.ccd.data, dtype=np.float32)
-    uncertainty = np.asarray(run.ccd.uncertainty.array, dtype=np.float32)
+    data = np.array(run.ccd.data, dtype=np.float32)
+    uncertainty = np.array(run.ccd.uncertainty.array, dtype=np.float32)
+    broken = ~np.isfinite(data) | ~np.isfinite(uncertainty)  # through a delivered master
+    run.mask[broken] |= np.uint16(MaskBit.NON_FINITE)
+    data[broken] = 0
+    uncertainty[broken] = 0
     ccd = CCDData(data, unit=run.ccd.unit, mask=run.mask, uncertainty=StdDevUncertainty(uncertainty))
     run.metrics["masked_fraction"] = float(np.count_nonzero(run.mask)) / run.mask.size
     return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings))

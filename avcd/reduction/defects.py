@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import sep
-from astropy.nddata import CCDData
 
 from avcd.frame import MaskBit
 from avcd.reduction.noise import mad_sigma
+from avcd.reduction.planes import CCDData
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ def find_bad_pixels(dark: CCDData, params: Mapping[str, Any]) -> Defects:
     """Hot and dead pixels and bad columns of a master dark.
 
     A pixel is compared with the smooth dark around it (a clipped mesh of ``window_px`` boxes), in units of the whole
-    frame's robust scatter. A column or row is bad as a whole when its median stands out among those of all others:
-    compared with all of them, not with its neighbours, so that several bad columns side by side do not hide one another.
+    frame's robust scatter. A column or row is bad as a whole when its median stands out from the running median of 51
+    columns around it, in units of the scatter of all columns: so that a broad glow is no defect, and up to two dozen
+    bad columns side by side do not hide one another.
 
     Parameters
     ----------
@@ -42,13 +43,20 @@ def find_bad_pixels(dark: CCDData, params: Mapping[str, Any]) -> Defects:
         Bits HOT and DEAD; metrics hot_px, dead_px, bad_columns, bad_rows.
     """
     box = int(params["window_px"])
-    data = np.ascontiguousarray(dark.data, dtype=np.float32)
-    residual = data - sep.Background(data, bw=box, bh=box, fw=3, fh=3).back()
-    sigma = mad_sigma(residual)
-    mask = np.zeros(data.shape, np.uint16)
+    data = np.array(dark.data, dtype=np.float32)
+    unknown = ~np.isfinite(data)
+    if dark.mask is not None:
+        unknown |= np.asarray(dark.mask) != 0
+    data[unknown] = np.median(data[~unknown]) if not unknown.all() else 0
+    residual = data - sep.Background(data, mask=unknown, bw=box, bh=box, fw=3, fh=3).back()
+    sigma = mad_sigma(residual[~unknown])
+    mask = np.where(unknown, np.uint16(MaskBit.DEAD), np.uint16(0))
     mask[residual > float(params["hot_sigma"]) * sigma] |= np.uint16(MaskBit.HOT)
     mask[residual < -float(params["dead_sigma"]) * sigma] |= np.uint16(MaskBit.DEAD)
-    counts = {"hot_px": float(np.count_nonzero(mask & MaskBit.HOT)), "dead_px": float(np.count_nonzero(mask & MaskBit.DEAD))}
+    counts = {
+        "hot_px": float(np.count_nonzero(mask & MaskBit.HOT)),
+        "dead_px": float(np.count_nonzero(mask & MaskBit.DEAD)),
+    }
     whole = data - np.median(data)
     for name, axis in (("bad_columns", 0), ("bad_rows", 1)):
         high, low = _stand_out(whole, axis, float(params["column_sigma"]))

@@ -8,14 +8,16 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.combine import Combined, FrameSource, combine_frames
 from avcd.reduction.noise import mad_sigma, read_noise_from_biases
+from avcd.reduction.planes import CCDData
 
 _MEMORY = 512 * 2**20
+_STEP_ROWS = 16  # of the first frame, on which the step of its numbers is measured
 _PAIRS = 3  # of bias frames; each gives the read noise to a part in a thousand
 
 
@@ -53,7 +55,9 @@ class CorrectedSource:
         return values * np.float32(self.factor), mask
 
 
-def build_master_bias(sources: Sequence[FrameSource], params: Mapping[str, Any], *, memory_bytes: int = _MEMORY) -> Master:
+def build_master_bias(
+    sources: Sequence[FrameSource], params: Mapping[str, Any], *, memory_bytes: int = _MEMORY
+) -> Master:
     """The clipped mean of bias frames.
 
     Parameters
@@ -67,7 +71,7 @@ def build_master_bias(sources: Sequence[FrameSource], params: Mapping[str, Any],
     Master
         Unit adu; metrics carry ``read_noise_adu`` measured on pairs of the frames.
     """
-    combined = _combine(sources, params, memory_bytes)
+    combined = _combine(sources, params, memory_bytes, step_of(sources[0]))
     metrics = _figures(combined, len(sources))
     full = [one.rows(0, one.shape[0])[0] for one in sources[: _PAIRS + 1]]
     noises = [read_noise_from_biases(first, second) for first, second in pairwise(full)]
@@ -81,8 +85,10 @@ def build_master_dark(
 ) -> Master:
     """The clipped mean of darks of one exposure, each less the master bias where one is given."""
     corrected = [_corrected(one, bias) for one in sources]
-    combined = _combine(corrected, params, memory_bytes)
-    return Master(_with_uncertainty_of(_ccd(combined, "adu"), bias), _figures(combined, len(sources)), _few(len(sources)))
+    combined = _combine(corrected, params, memory_bytes, step_of(sources[0]))
+    return Master(
+        _with_uncertainty_of(_ccd(combined, "adu"), bias), _figures(combined, len(sources)), _few(len(sources))
+    )
 
 
 def build_master_flat(
@@ -116,12 +122,14 @@ def build_master_flat(
             raise ProcessingError(f"a flat has a median of {level:.4g} adu above its bias: it holds no light")
         levels.append(level)
         corrected.append(CorrectedSource(one, offset, offset_mask, 1.0 / level))
-    combined = _combine(corrected, params, memory_bytes)
+    combined = _combine(corrected, params, memory_bytes, step_of(sources[0]) / float(np.median(levels)))
     norm = float(np.median(combined.data[combined.mask == 0]))
     data = combined.data / np.float32(norm)
     dead = ~np.isfinite(data) | (data < float(params["lowest_response"])) | (combined.mask != 0)
     mask = combined.mask | np.where(dead, np.uint16(MaskBit.DEAD), np.uint16(0))
-    uncertainty = None if combined.uncertainty is None else StdDevUncertainty(np.where(dead, 0, combined.uncertainty / norm))
+    uncertainty = (
+        None if combined.uncertainty is None else StdDevUncertainty(np.where(dead, 0, combined.uncertainty / norm))
+    )
     ccd = CCDData(np.where(dead, np.float32(1), data), unit="", mask=mask, uncertainty=uncertainty)
     metrics = _figures(combined, len(sources)) | {
         "level": float(np.median(levels)),
@@ -133,14 +141,25 @@ def build_master_flat(
     return Master(ccd, metrics, _few(len(sources)))
 
 
-def _combine(sources: Sequence[FrameSource], params: Mapping[str, Any], memory_bytes: int) -> Combined:
+def _combine(sources: Sequence[FrameSource], params: Mapping[str, Any], memory_bytes: int, step: float) -> Combined:
     return combine_frames(
         sources,
         method=str(params["method"]),
         low_sigma=float(params["low_sigma"]),
         high_sigma=float(params["high_sigma"]),
+        floor=step / 2,
         memory_bytes=memory_bytes,
     )
+
+
+def step_of(source: FrameSource) -> float:
+    """The step of a raw frame's numbers, adu: 1 as a rule, 16 for twelve bits written as sixteen; 0 for fractions."""
+    middle = source.shape[0] // 2
+    values, _ = source.rows(max(0, middle - _STEP_ROWS // 2), min(source.shape[0], middle + _STEP_ROWS // 2))
+    values = values[np.isfinite(values)].astype(np.float64)
+    if not values.size or np.any(values != np.rint(values)):
+        return 0.0
+    return float(np.gcd.reduce((values - values[0]).astype(np.int64)))
 
 
 def _corrected(source: FrameSource, bias: CCDData | None) -> FrameSource:
@@ -162,7 +181,7 @@ def _sum(
         return None, None
     masks = [one.mask for one in parts if one.mask is not None]
     mask = np.bitwise_or.reduce(masks) if masks else None
-    return np.sum([one.data for one in parts], axis=0, dtype=np.float32), mask
+    return np.asarray(np.sum([one.data for one in parts], axis=0, dtype=np.float32)), mask
 
 
 def _ccd(combined: Combined, unit: str) -> CCDData:
@@ -192,5 +211,3 @@ def _few(frames: int) -> tuple[str, ...]:
     if frames >= 3:
         return ()
     return (f"made of {frames} frame{'s' if frames > 1 else ''}: outliers could not be rejected",)
-
-

@@ -246,7 +246,7 @@ def _itelescope(maker: _Maker, camera: Camera, size: Size) -> None:
                 181 + shift[2],
                 False,
             )
-            counts, struck, stars = maker.light(camera, field, name, 60.0, 21.0, 12.0, 2.6)
+            counts, struck, stars = maker.light(camera, field, name, 60.0, 18.2, 12.0, 2.6)
             header = _t20_header(camera, "Light Frame", moment, 60.0, name)
             header["OBJECT"] = ("", "")
             # The pointing that the mount reports is a few arc minutes off.
@@ -304,7 +304,7 @@ def _astep(maker: _Maker, camera: Camera, size: Size) -> None:
         field = Field(
             SOUTHERN.ra_deg + 0.004 * index, SOUTHERN.dec_deg - 0.003 * index, scale, 12.0 + 0.1 * index, True
         )
-        counts, struck, stars = maker.light(camera, field, "R", 90.0, 20.5, 20.0, 3.1)
+        counts, struck, stars = maker.light(camera, field, "R", 90.0, 17.8, 20.0, 3.1)
         extra = {"OBJECT": SOUTHERN.name, "FILTER": "R", "RA": SOUTHERN.ra_deg, "DEC": SOUTHERN.dec_deg, "SCALE": scale}
         path = frame("CAMS", "SCIENCE", "science", 90.0, counts, extra)
         maker.keep(path, stars, struck, field, camera.shape)

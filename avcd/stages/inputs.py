@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import CCDData
 
 from avcd.errors import ProcessingError
 from avcd.frame import Frame, JobInput
 from avcd.headers.reading import read_pixels
 from avcd.products import read_image_product
 from avcd.reduction.combine import ArraySource, FrameSource
+from avcd.reduction.planes import CCDData
 from avcd.stages.output import Work
 
 

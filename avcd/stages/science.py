@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import CCDData
 from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd.cards import describe, inherit, with_world
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel, Frame, JobInput, Wcs
 from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
+from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
 from avcd.sky.quality import measure_quality
 from avcd.sky.reference import Tycho2

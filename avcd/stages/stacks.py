@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.nddata import StdDevUncertainty
 from astropy.wcs import WCS
 
 from avcd.cards import describe, inherit, with_world
@@ -12,6 +12,7 @@ from avcd.compose.registration import Registration, RegistrationInput, register
 from avcd.compose.stacking import StackInput, stack_images
 from avcd.errors import ProcessingError
 from avcd.frame import JobInput, Wcs
+from avcd.reduction.planes import CCDData
 from avcd.sky.detection import detect_sources
 from avcd.stages.inputs import read_product
 from avcd.stages.output import Output, Work

@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from astropy.io import fits
-from astropy.nddata import CCDData
 from astropy.table import Table
 
 from avcd.frame import Frame, Wcs
 from avcd.products import ImageContent, verify_fits, verify_picture, write_image_fits, write_table_fits
+from avcd.reduction.planes import CCDData
 from avcd.stages.output import Output, OutputFile, Work
 
 
