@@ -2,7 +2,7 @@
 
 The ratios of a triangle's sides do not change when it is shifted, turned or scaled. Triangles alike in both lists each
 propose a similarity; the one under which most stars meet wins. Nothing is drawn at random: the same lists give the
-same answer (unlike a random-sample consensus).
+same answer (unlike a random-sample consensus, such as astroalign's).
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from itertools import combinations
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.stats import binom
 
 _BRIGHTEST = 40
-_NEIGHBOURS = 6
+_NEIGHBOURS = 7
 _ALIKE = 0.01  # distance of two triangles' side ratios
+_SHORTEST_PX = 8.0  # the ratios of shorter sides are noise
 _PROPOSALS = 4000
 _MEET_PX = 3.0
+_CHANCE = 0.01  # accidental agreements expected over all that was tried
 
 
 def match_triangles(source: np.ndarray, target: np.ndarray, *, scale_tolerance: float) -> np.ndarray | None:
-    """A similarity from source to target positions.
+    """A similarity from source to target positions: the one that most of the brightest stars support.
 
     Parameters
     ----------
@@ -32,8 +35,12 @@ def match_triangles(source: np.ndarray, target: np.ndarray, *, scale_tolerance: 
     Returns
     -------
     ndarray, shape (2, 3), or None
-        Maps (x, y, 1) of the source to the target; None when fewer than three stars would meet, or when with three
-        only they are not most of the shorter list.
+        Maps (x, y, 1) of the source to the target; None when no triangles are alike. The caller judges whether as many
+        stars could meet by chance.
+
+    Notes
+    -----
+    After Groth 1986 (AJ 91, 1244) and Valdes et al. 1995 (PASP 107, 1119).
     """
     source, target = source[:_BRIGHTEST], target[:_BRIGHTEST]
     ours, theirs = _triangles(source), _triangles(target)
@@ -43,7 +50,7 @@ def match_triangles(source: np.ndarray, target: np.ndarray, *, scale_tolerance: 
     first = np.repeat(np.arange(len(pairs)), [len(one) for one in pairs])
     if not len(first):
         return None
-    second = np.concatenate([np.asarray(one, dtype=int) for one in pairs if one])
+    second = np.concatenate([np.asarray(sorted(one), dtype=int) for one in pairs if one])
     proposals = _similarities(source[ours[1][first]], target[theirs[1][second]])
     scale = np.hypot(proposals[:, 0, 0], proposals[:, 1, 0])
     alike = np.linalg.norm(ours[0][first] - theirs[0][second], axis=1)
@@ -51,21 +58,66 @@ def match_triangles(source: np.ndarray, target: np.ndarray, *, scale_tolerance: 
     best, most = None, 0
     tree = cKDTree(target)
     for index in fitting[np.argsort(alike[fitting], kind="stable")][:_PROPOSALS]:
-        matrix = proposals[index]
-        distance, nearest = tree.query(source @ matrix[:, :2].T + matrix[:, 2], distance_upper_bound=_MEET_PX)
-        meeting = len(np.unique(nearest[np.isfinite(distance)]))
+        meeting = len(pairs_within(source, tree, proposals[index], _MEET_PX)[0])
         if meeting > most:
-            best, most = matrix, meeting
-    enough = 3 if min(len(source), len(target)) <= 5 else max(4, int(0.2 * min(len(source), len(target))))
-    return best if most >= enough else None
+            best, most = proposals[index], meeting
+        if most >= 0.8 * min(len(source), len(target)) and most > 5:
+            break  # no other proposal could be another answer
+    return best
+
+
+def pairs_within(
+    source: np.ndarray, target: cKDTree, matrix: np.ndarray, radius_px: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which stars meet under a mapping, each at most once: indices into source and target."""
+    distance, nearest = target.query(source @ matrix[:, :2].T + matrix[:, 2], distance_upper_bound=radius_px)
+    first = np.flatnonzero(np.isfinite(distance))
+    first = first[np.argsort(distance[first], kind="stable")]
+    second, order = np.unique(nearest[first], return_index=True)  # of several on one star, the nearest
+    return first[order], second
+
+
+def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The least-squares shift, rotation and scale between points (n, 2), n > 1, as a matrix of shape (2, 3).
+
+    Umeyama 1991, IEEE PAMI 13, 376; in the plane it is a complex linear regression.
+    """
+    return np.asarray(_similarities(source[None], target[None])[0])
+
+
+def unlikely_by_chance(met: int, tried: int, stars: int, area: float, radius_px: float, *, guesses: float) -> bool:
+    """Whether ``met`` of ``tried`` positions would hardly all fall on stars scattered at random.
+
+    Parameters
+    ----------
+    met, tried
+        Not counting the stars that the mapping was made from.
+    stars, area
+        How many stars there are to fall on, in how many square pixels.
+    radius_px
+        How near counts as met.
+    guesses
+        How many mappings could have been tried.
+
+    Returns
+    -------
+    bool
+        True when fewer than one in a hundred such searches would end like this.
+    """
+    if met < 1 or tried < 1:
+        return False
+    single = min(1.0, stars * np.pi * radius_px**2 / area)
+    return bool(guesses * binom.sf(met - 1, tried, single) < _CHANCE)
 
 
 def _triangles(stars: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Side ratios (n, 2) and corners (n, 3) of the triangles of neighbouring stars, corners in the order of their sides."""
+    """Side ratios (n, 2) and corners (n, 3) of triangles of neighbouring stars, corners in the order of their sides."""
     if len(stars) < 3:
         return None
     _, near = cKDTree(stars).query(stars, k=min(_NEIGHBOURS, len(stars)))
-    corners = np.array(sorted({tuple(sorted(map(int, one))) for row in near for one in combinations(row, 3)}))
+    # Neighbours of the brightest few among themselves too: faint stars of one list may lack in the other.
+    groups = [*near.tolist(), list(range(min(8, len(stars))))]
+    corners = np.array(sorted({tuple(sorted(one)) for row in groups for one in combinations(row, 3)}))
     points = stars[corners]
     # The side opposite to each corner; sorting the corners by it makes alike triangles correspond corner by corner.
     sides = np.stack(
@@ -73,7 +125,7 @@ def _triangles(stars: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     )
     order = np.argsort(sides, axis=1, kind="stable")
     sides, corners = np.take_along_axis(sides, order, 1), np.take_along_axis(corners, order, 1)
-    real = sides[:, 0] > 1e-6
+    real = sides[:, 0] > _SHORTEST_PX
     sides, corners = sides[real], corners[real]
     if not len(sides):
         return None
@@ -81,7 +133,7 @@ def _triangles(stars: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _similarities(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The similarity of every pair of triangles, shape (n, 2, 3); corners given as (n, 3, 2)."""
+    """The similarity of every pair of point groups, shape (n, 2, 3); points given as (n, k, 2)."""
     one, two = source @ np.array([1, 1j]), target @ np.array([1, 1j])
     centre, goal = one.mean(axis=1, keepdims=True), two.mean(axis=1, keepdims=True)
     factor = ((two - goal) * (one - centre).conj()).sum(axis=1) / (np.abs(one - centre) ** 2).sum(axis=1)
