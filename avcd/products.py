@@ -132,7 +132,7 @@ def write_table_fits(
 ) -> None:
     """Write a product that is a table: an empty primary with ``header``, the table, PROVENANCE and PARAMETERS."""
     hdus = [
-        fits.PrimaryHDU(header=header.copy()),
+        fits.PrimaryHDU(header=_as_written(header)),
         fits.BinTableHDU(table, name=name),
         *_record_tables(provenance, parameters),
     ]
@@ -195,24 +195,30 @@ def read_image_product(path: Path) -> ImageContent:
     """
     try:
         # Opened here, not by astropy, which leaves a file open that it cannot make sense of.
-        with path.open("rb") as stream, fits.open(stream, memmap=False) as hdus:
-            header = hdus[0].header.copy()
-            unit = str(header.get("BUNIT", ""))
-            by_name = {hdu.name: hdu for hdu in hdus}
-            data = np.asarray(hdus[0].data, dtype=np.float32)
-            mask = by_name["MASK"].data.astype(np.uint16) if "MASK" in by_name else None
-            uncertainty = by_name["UNCERT"].data.astype(np.float32) if "UNCERT" in by_name else None
-            provenance = [
-                {name: _unescaped(str(row[name])) for name in _PROVENANCE} for row in _rows(by_name.get("PROVENANCE"))
-            ]
-            parameters = {str(row["name"]): json.loads(row["value"]) for row in _rows(by_name.get("PARAMETERS"))}
-            tables = {
-                name: Table(hdu.data)
-                for name, hdu in by_name.items()
-                if isinstance(hdu, fits.BinTableHDU) and name not in ("PROVENANCE", "PARAMETERS")
-            }
-    except (OSError, LookupError, TypeError, ValueError, fits.VerifyError) as error:
+        with warnings.catch_warnings(), path.open("rb") as stream:
+            warnings.simplefilter("error", fits.verify.VerifyWarning)
+            with fits.open(stream, memmap=False) as hdus:
+                return _content(hdus)
+    except (OSError, LookupError, TypeError, ValueError, fits.VerifyError, fits.verify.VerifyWarning) as error:
         raise ProductError(f"{path.name} cannot be read as a product: {error}") from error
+
+
+def _content(hdus: fits.HDUList) -> ImageContent:
+    header = hdus[0].header.copy()
+    unit = str(header.get("BUNIT", ""))
+    by_name = {hdu.name: hdu for hdu in hdus}
+    data = np.asarray(hdus[0].data, dtype=np.float32)
+    mask = by_name["MASK"].data.astype(np.uint16) if "MASK" in by_name else None
+    uncertainty = by_name["UNCERT"].data.astype(np.float32) if "UNCERT" in by_name else None
+    provenance = [
+        {name: _unescaped(str(row[name])) for name in _PROVENANCE} for row in _rows(by_name.get("PROVENANCE"))
+    ]
+    parameters = {str(row["name"]): json.loads(row["value"]) for row in _rows(by_name.get("PARAMETERS"))}
+    tables = {
+        name: Table(hdu.data)
+        for name, hdu in by_name.items()
+        if isinstance(hdu, fits.BinTableHDU) and name not in ("PROVENANCE", "PARAMETERS")
+    }
     return ImageContent(data, unit, mask, uncertainty, header, provenance, parameters, tables)
 
 

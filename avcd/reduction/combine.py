@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.stats import chi2
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
@@ -14,6 +15,12 @@ from avcd.frame import MaskBit
 METHODS = ("mean", "median", "sum")
 # From the median absolute deviation of a normal distribution to its standard deviation.
 MAD_TO_SIGMA = 1.482602218505602
+# Rows, spread over the frames, on which their typical scatter is measured: the same ones whatever the strips.
+_SAMPLE_ROWS = 64
+# How many further frames the typical scatter counts for, beside a pixel's own few values.
+_PRIOR_FRAMES = 4
+# Strips beyond this only fall out of the processor's cache.
+_STRIP_BYTES = 4 * 2**20
 
 
 class FrameSource(Protocol):
@@ -63,13 +70,19 @@ def combine_frames(
     method: str = "mean",
     low_sigma: float = 5.0,
     high_sigma: float = 5.0,
+    floor: float = 0.0,
     memory_bytes: int = 512 * 2**20,
 ) -> Combined:
     """Combine frames, rejecting at each pixel what lies too far from the median of its stack.
 
     A value is rejected below ``median - low_sigma * s`` or above ``median + high_sigma * s``, where s is the median
-    absolute deviation times 1.4826: one pass, as ccdproc clips with a median and mad_std, so that a single outlier
-    among three frames is rejected (a mean and standard deviation cannot do that with ten or fewer).
+    absolute deviation times 1.4826, and at least ``floor``: one pass, as ccdproc clips with a median and mad_std, so
+    that a single outlier among three frames is rejected (a mean and standard deviation cannot do that with ten or
+    fewer). Of fewer than three nothing is rejected.
+
+    The uncertainty of a mean comes from the scatter of what survived. Clipping cuts that scatter, and that of few
+    values is a poor estimate; so a pixel is never taken to be quieter than its own values and the frames' typical
+    scatter (which counts for four frames more) together say. A pixel that is noisier keeps its own.
 
     Parameters
     ----------
@@ -77,6 +90,9 @@ def combine_frames(
         Frames of one shape; masked or non-finite values do not take part. Order matters only to rounding.
     method
         "mean", "median" or "sum" of what survives; a sum is scaled to the full number of frames.
+    floor
+        The least s, in the frames' unit: half of the step of whole-numbered pixels. Where most values are equal, the
+        deviation is zero and everything else would go, so that a quiet camera's mean would become its commonest value.
     memory_bytes
         Roughly what may be used; it sets the height of the strips and never the result.
 
@@ -84,6 +100,10 @@ def combine_frames(
     -------
     Combined
         data and uncertainty float32 (uncertainty None for one frame), mask uint16 (NO_DATA, FEW_INPUTS), count uint16.
+
+    References
+    ----------
+    Beers, Flynn & Gebhardt 1990, AJ 100, 32 (the median absolute deviation as a measure of scale).
 
     Raises
     ------
@@ -103,13 +123,15 @@ def combine_frames(
     data = np.empty((ny, nx), np.float32)
     uncertainty = np.empty((ny, nx), np.float32)
     count = np.empty((ny, nx), np.uint16)
+    typical = _typical_variance(sources)
     # About eight copies of a strip are alive at once, as float32 or wider.
-    height = max(1, min(ny, memory_bytes // (len(sources) * nx * 4 * 8)))
+    height = max(1, min(ny, memory_bytes // (len(sources) * nx * 4 * 8), _STRIP_BYTES // (len(sources) * nx * 4)))
     for start in range(0, ny, height):
         rows = slice(start, min(start + height, ny))
         stack = _stack(sources, rows)
-        _reject(stack, low_sigma, high_sigma)
-        data[rows], uncertainty[rows], count[rows] = _collapse(stack, method)
+        _reject(stack, low_sigma, high_sigma, floor)
+        data[rows], variance, count[rows] = _collapse(stack, method, typical)
+        uncertainty[rows] = np.sqrt(variance)
     mask = np.where(count == 0, np.uint16(MaskBit.NO_DATA), np.uint16(0))
     if len(sources) > 2:
         mask[(count > 0) & (count * 2 < len(sources))] |= np.uint16(MaskBit.FEW_INPUTS)
@@ -143,32 +165,53 @@ def median_of_valid(stack: np.ndarray) -> np.ndarray:
     return np.asarray((low + high) * np.float32(0.5))
 
 
-def _reject(stack: np.ndarray, low_sigma: float, high_sigma: float) -> None:
+def _typical_variance(sources: Sequence[FrameSource]) -> float:
+    """What one frame's values scatter by, squared: the middle of the sample variances of many pixels."""
+    number = len(sources)
+    if number < 2:
+        return 0.0
+    ny = sources[0].shape[0]
+    starts = sorted({round(start) for start in np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS))})
+    found = []
+    for start in starts:
+        stack = _stack(sources, slice(start, start + 1))
+        complete = ~np.isnan(stack).any(axis=0)
+        found.append(np.var(stack[:, complete], axis=0, ddof=1, dtype=np.float64))
+    variances = np.concatenate(found)
+    if not variances.size:
+        return 0.0
+    # The median of the variances is not moved by outliers; for normal values it is this part of the true variance.
+    return float(np.median(variances) * (number - 1) / chi2.ppf(0.5, number - 1))
+
+
+def _reject(stack: np.ndarray, low_sigma: float, high_sigma: float, floor: float) -> None:
     """Set rejected values to NaN, in place."""
     if stack.shape[0] < 3:  # of two values none is the outlier
         return
-    centre = median_of_valid(stack)
-    stack -= centre
-    deviation = median_of_valid(np.abs(stack)) * np.float32(MAD_TO_SIGMA)
+    departure = stack - median_of_valid(stack)
+    deviation = median_of_valid(np.abs(departure)) * np.float32(MAD_TO_SIGMA)
+    np.maximum(deviation, np.float32(floor), out=deviation)
     with np.errstate(invalid="ignore"):
-        stack[(stack < -low_sigma * deviation) | (stack > high_sigma * deviation)] = np.nan
-    stack += centre
+        stack[(departure < -low_sigma * deviation) | (departure > high_sigma * deviation)] = np.nan
 
 
-def _collapse(stack: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _collapse(stack: np.ndarray, method: str, typical: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value, its variance and the count of each pixel."""
     kept = ~np.isnan(stack)
     count = np.count_nonzero(kept, axis=0)
     divisor = np.maximum(count, 1)
-    values = np.where(kept, stack, 0.0).astype(np.float64)
-    mean = values.sum(axis=0) / divisor
-    # The scatter of the survivors; its square is an unbiased estimate however few they are.
-    squares = np.where(kept, (values - mean) ** 2, 0.0).sum(axis=0)
-    variance = squares / np.maximum(count - 1, 1) / divisor
+    mean = np.add.reduce(stack, axis=0, dtype=np.float64, where=kept) / divisor
+    departure = stack - mean.astype(np.float32)
+    own = np.add.reduce(np.square(departure, out=departure), axis=0, dtype=np.float64, where=kept)
+    own /= np.maximum(count - 1, 1)
+    pooled = (own * (divisor - 1) + typical * _PRIOR_FRAMES) / (divisor - 1 + _PRIOR_FRAMES)
+    variance = np.maximum(own, pooled) / divisor
     result = mean
     if method == "median":
         result = median_of_valid(stack).astype(np.float64)
-        variance = variance * (np.pi / 2)  # the median of normal values scatters more than their mean
+        if stack.shape[0] > 2:
+            variance *= np.pi / 2  # the median of normal values scatters more than their mean
     elif method == "sum":
         result, variance = mean * stack.shape[0], variance * stack.shape[0] ** 2
     empty = count == 0
-    return np.where(empty, 0.0, result), np.where(empty, 0.0, np.sqrt(variance)), count
+    return np.where(empty, 0.0, result), np.where(empty, 0.0, variance), count
