@@ -5,6 +5,12 @@ import json
 import os
 
 import pytest
+
+from avcd.catalog import Catalog
+from avcd.catalog.models import frames
+from avcd.catalog.rows import FRAME_FIELDS
+from avcd.errors import ConfigError, InputError, UsageError
+from avcd.frame import Card, FileReading, Frame, FrameStatus, ImageType, MemberReading, ProductKind
 from catalogue import (
     CAMERA,
     apply,
@@ -18,12 +24,6 @@ from catalogue import (
     run,
     states,
 )
-
-from avcd.catalog import Catalog
-from avcd.catalog.models import frames
-from avcd.catalog.rows import FRAME_FIELDS
-from avcd.errors import ConfigError, InputError, UsageError
-from avcd.frame import Card, FileReading, Frame, FrameStatus, ImageType, MemberReading, ProductKind
 
 LIGHT = make_frame("light")
 

@@ -3,10 +3,10 @@
 import threading
 
 import pytest
-from catalogue import CAMERA, OBSERVATION, digest, make_frame, make_reading, record
 
 from avcd.catalog import Catalog
 from avcd.frame import Closure, ImageType
+from catalogue import CAMERA, OBSERVATION, digest, make_frame, make_reading, record
 
 A = make_frame("a", t_min=61055.5)
 B = make_frame("b", t_min=61055.5 + 70 / 86400, exposure_s=65.0, site_longitude_deg=-110.0)

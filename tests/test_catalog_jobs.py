@@ -4,6 +4,14 @@ import dataclasses
 import threading
 
 import pytest
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+
+from avcd.catalog import Catalog
+from avcd.catalog import jobs as jobs_module
+from avcd.catalog.models import products
+from avcd.errors import LeaseLostError, UsageError
+from avcd.frame import Blocked, InputRef, JobState, ProductKind, ProductStatus, PublishedFile, Wcs
 from catalogue import (
     CAMERA,
     OBSERVATION,
@@ -20,14 +28,6 @@ from catalogue import (
     states,
     statuses,
 )
-from sqlalchemy import insert
-from sqlalchemy.exc import IntegrityError
-
-from avcd.catalog import Catalog
-from avcd.catalog import jobs as jobs_module
-from avcd.catalog.models import products
-from avcd.errors import LeaseLostError, UsageError
-from avcd.frame import Blocked, InputRef, JobState, ProductKind, ProductStatus, PublishedFile, Wcs
 
 A, B = make_frame("a"), make_frame("b")
 RED_A = make_spec(ProductKind.REDUCED, "reduced:a", of_frame(A))

@@ -1,6 +1,8 @@
 """What people ask the catalogue: lists with filters and order, and finding things by name. On both databases."""
 
 import pytest
+
+from avcd.frame import FileReading, ImageType, ProductKind
 from catalogue import (
     OBSERVATION,
     apply,
@@ -11,8 +13,6 @@ from catalogue import (
     record,
     run,
 )
-
-from avcd.frame import FileReading, ImageType, ProductKind
 
 # The keys that the JSON contract promises.
 FRAME_KEYS = {

@@ -7,13 +7,13 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from catalogue import make_frame, record
 from sqlalchemy import inspect
 
 from avcd.catalog import Catalog
 from avcd.catalog.models import metadata
 from avcd.catalog.session import _alembic
 from avcd.errors import ConfigError, DatabaseBusyError, StorageError
+from catalogue import make_frame, record
 
 
 def test_the_migrations_make_exactly_the_models(catalog):

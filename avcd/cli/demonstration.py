@@ -21,7 +21,10 @@ from avcd.views.summary import summary_as_text
 from avcd.views.tables import line_width
 
 # The transfer is over before the daemon starts, so a file that stands still for a second is complete.
-_SETTINGS: dict[str, dict[str, Any]] = {"watch": {"quiet_s": 1.0}, "drop": {"name": "itelescope", "path": "drop/itelescope"}}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "watch": {"quiet_s": 1.0},
+    "drop": {"name": "itelescope", "path": "drop/itelescope"},
+}
 _SECOND_DROP = '[[drop]]\nname = "astep"\npath = "drop/astep"\n'
 
 

@@ -15,7 +15,20 @@ ID_LENGTH = 12  # of the 64 digits of an id a table shows this beginning; any un
 _GAP = 2  # characters between two columns
 # Columns of text that is folded rather than cut off, and the width that this takes at least.
 _FOLDED = frozenset(
-    {"reason", "detail", "help", "frames", "exposure_s", "inputs", "warnings", "path", "value", "comment"}
+    {
+        "reason",
+        "detail",
+        "help",
+        "frames",
+        "exposure_s",
+        "inputs",
+        "warnings",
+        "path",
+        "value",
+        "comment",
+        "id",
+        "observation",
+    }
 )
 _FOLDED_WIDTH = 28
 # What a narrow terminal does without, the least important first.
@@ -137,15 +150,39 @@ def _write_table(rows: list[Row], stream: TextIO, columns: Sequence[str], *, who
 
 def fitting(rows: Sequence[Row], columns: Sequence[str], width: int) -> list[str]:
     """The columns a line has room for: the least important go first, so that the others can be read."""
-    wanted = {key: max(len(key), *(len(cell(key, row.get(key))) for row in rows)) for key in columns}
+    wanted = _natural_widths(rows, columns)
     wanted |= {key: min(wanted[key], _FOLDED_WIDTH) for key in columns if key in _FOLDED}
     kept = list(columns)
     for key in _YIELDING:
-        if sum(wanted[one] + _GAP for one in kept) - _GAP <= width:
+        if _line(wanted[one] for one in kept) <= width:
             break
         if key in kept:
             kept.remove(key)
     return kept
+
+
+def _line(widths: Iterable[int]) -> int:
+    found = list(widths)
+    return sum(found) + _GAP * (len(found) - 1)
+
+
+def _natural_widths(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, int]:
+    from rich.cells import cell_len
+
+    return {key: max(len(key), *(cell_len(cell(key, row.get(key))) for row in rows)) for key in columns}
+
+
+def _allotted_widths(rows: Sequence[Row], columns: Sequence[str], width: int) -> dict[str, int]:
+    """What each column gets: the widest give way first, those that can be folded before those that are cut off."""
+    wide = {key: min(value, width) for key, value in _natural_widths(rows, columns).items()}
+    for keys, least in (([one for one in columns if one in _FOLDED], _FOLDED_WIDTH), (list(columns), ID_LENGTH)):
+        while keys and (excess := _line(wide.values()) - width) > 0:
+            widest = max(keys, key=lambda one: wide[one])
+            if wide[widest] <= least:
+                break
+            others = [wide[one] for one in keys if one != widest and wide[one] < wide[widest]]
+            wide[widest] -= max(1, min(excess, wide[widest] - max([least, *others])))
+    return wide
 
 
 def render_table(rows: Sequence[Row], columns: Sequence[str], width: int) -> str:
@@ -154,12 +191,14 @@ def render_table(rows: Sequence[Row], columns: Sequence[str], width: int) -> str
     from rich.table import Table
     from rich.text import Text
 
+    wide = _allotted_widths(rows, columns, width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, _GAP - 1, 0, 0))
     for key in columns:
         values = [row.get(key) for row in rows if row.get(key) is not None]
         numeric = bool(values) and all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in values)
         table.add_column(
             Text(key),
+            width=wide[key],
             justify="right" if numeric else "left",
             no_wrap=key not in _FOLDED,
             overflow="fold" if key in _FOLDED else "ellipsis",
