@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -27,7 +29,7 @@ def night(tmp_path_factory, shared_data):
     try:
         for path in sorted((shared_data / "arcsat-2025-06-01").glob("*.fits")):
             shutil.copyfile(path, home.path / "drop" / path.name)
-        watched = wait_for(lambda: len(rows(home, "frames")) == 26)
+        watched = wait_for(daemon, lambda: len(rows(home, "frames")) == 26)
     finally:
         daemon.send_signal(signal.SIGTERM)
         _, said = daemon.communicate(timeout=60)
@@ -38,13 +40,14 @@ def night(tmp_path_factory, shared_data):
     return home
 
 
-def wait_for(condition, timeout_s: float = 60) -> bool:
-    """Poll a condition that another process brings about."""
+def wait_for(process, condition, timeout_s: float = 60) -> bool:
+    """Look again and again, while a process runs, for a condition that it brings about."""
     end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
+    while time.monotonic() < end and process.poll() is None:
         if condition():
             return True
-        time.sleep(0.2)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.2)
     return False
 
 
