@@ -21,7 +21,7 @@ from avcd.headers.gathering import Hdu
 from avcd.headers.identity import frame_identity, header_digest, is_content, pixel_digest
 from avcd.headers.structure import check_structure
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL_BYTES = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 @contextmanager
@@ -70,8 +70,8 @@ def find_hdus(data: bytes, limits: Limits) -> list[tuple[int, Hdu]]:
     FrameError, ArchiveError
         Not FITS, or truncated, or nothing in it, or larger than the limits allow.
     """
-    check_structure(data)
-    with open_hdus(data, scaled=False) as hdus:
+    headers = check_structure(data)
+    with open_hdus(_printable(data, headers), scaled=False) as hdus:
         images = [(number, one) for number, one in enumerate(hdus) if _is_image(one, len(data), limits)]
         if "AVCDID" in hdus[0].header:
             images = images[:1]
@@ -85,6 +85,16 @@ def find_hdus(data: bytes, limits: Limits) -> list[tuple[int, Hdu]]:
     if not found:
         raise FrameError("holds neither an image nor a table")
     return found
+
+
+def _printable(data: bytes, headers: list[tuple[int, int]]) -> bytes:
+    """The file with blanks in place of its headers' control characters, which the reader refuses."""
+    if not any(_CONTROL_BYTES.search(data, start, end) for start, end in headers):
+        return data
+    cleaned = bytearray(data)
+    for start, end in headers:
+        cleaned[start:end] = _CONTROL_BYTES.sub(b" ", data[start:end])
+    return bytes(cleaned)
 
 
 def _is_image(hdu: Any, packed: int, limits: Limits) -> bool:
@@ -138,16 +148,14 @@ def _cards(header: fits.Header) -> tuple[list[Card], list[str]]:
         try:
             value, comment = card.value, card.comment or ""
         except fits.VerifyError:
-            text = card.image.rstrip()
-            problems.append(f"a card that is not readable: {_CONTROL.sub(' ', text)!r}")
-            value, comment = text[8:].lstrip("= ").strip(), ""
+            card.verify("silentfix")  # makes a text of whatever stands there
+            value, comment = card.value, card.comment or ""
+            problems.append(f"{card.keyword} is not readable: {value!r}")
         if isinstance(value, fits.card.Undefined):
             value = None
         elif not isinstance(value, (str, bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
             value = str(value)
-        if isinstance(value, str):
-            value = _CONTROL.sub(" ", value)
-        found.append(Card(_CONTROL.sub(" ", card.keyword), value, _CONTROL.sub(" ", comment)))
+        found.append(Card(card.keyword, value, comment))
     return found, problems
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from avcd.config import Limits
-from avcd.errors import FrameError, InputError
+from avcd.errors import FrameError, HeaderError, InputError
 from avcd.frame import FileReading, Frame, FrameStatus, MemberReading
 from avcd.headers.archives import Content, decompress, kind_of, member_bytes, zip_contents
 from avcd.headers.hdus import find_hdus, merged_header, open_hdus
@@ -59,10 +59,15 @@ def read_file(
     """
 
     def frames(data: bytes, member: str) -> _Frames:
-        return tuple(
-            (number, translate(hdu, relative_path, member, profiles, profile=profile, site=site))
-            for number, hdu in find_hdus(data, limits)
-        )
+        found = find_hdus(data, limits)
+        try:
+            return tuple(
+                (number, translate(hdu, relative_path, member, profiles, profile=profile, site=site))
+                for number, hdu in found
+            )
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # No header may stop the service: whatever it says, the file is accounted for.
+            raise HeaderError(f"its header is not understood: {error!r}") from error
 
     try:
         members = tuple(_read_members(path, kind_of(relative_path), limits, frames))

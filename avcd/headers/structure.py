@@ -13,8 +13,13 @@ _CARD = 80
 _MOST_AXES = 999
 
 
-def check_structure(data: bytes) -> None:
+def check_structure(data: bytes) -> list[tuple[int, int]]:
     """Whether every HDU's header ends and its data are all there.
+
+    Returns
+    -------
+    list of (int, int)
+        Where each header begins and ends [bytes].
 
     Raises
     ------
@@ -25,17 +30,20 @@ def check_structure(data: bytes) -> None:
         raise FrameError("empty file")
     if not data.startswith(b"SIMPLE  ="):
         raise FrameError("not a FITS file: no SIMPLE card at its beginning")
+    headers = []
     position = 0
     while position < len(data):
         end = _header_end(data, position)
         if end is None:
-            return
+            break
+        headers.append((position, end))
         size = data_size(_header(data[position:end]))
         padded = -(-size // BLOCK) * BLOCK
         # The last block's padding may be missing: some programs leave it out, and nothing is lost with it.
         if end + size > len(data):
             raise FrameError(f"truncated: {len(data)} of {end + padded} bytes")
         position = end + padded
+    return headers
 
 
 def _header_end(data: bytes, start: int) -> int | None:

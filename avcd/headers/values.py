@@ -14,6 +14,8 @@ from avcd.errors import HeaderError
 _SEXAGESIMAL = re.compile(r"^\s*([+-]?)\s*(\d{1,3})[\s:hd°]+(\d{1,2})(?:[\s:m']+(\d{1,2}(?:\.\d*)?)[s\"]?)?\s*$")
 _ISO = re.compile(r"^(\d{4})-(\d{2})-(\d{2})(?:\s*T\s*|\s+)(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d*)?))?\s*(Z?)$")
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+_NEARLY_UTC = ("", "utc", "ut", "ut1", "gmt", "z")  # UT1 is never more than 0.9 s away
+_TAI_MINUS_GPS_S = 19.0
 _OLDEST = 1980  # before that, a camera's clock was never set
 
 
@@ -60,12 +62,12 @@ def to_mjd(text: str, time_text: str | None = None, scale: str = "utc") -> float
     text
         ISO 8601, a date alone, when ``time_text`` is the time of day, or "MJD" and a number.
     scale
-        TIMESYS of the header; "utc", "tai", "tt", "tdb", "ut1" … are converted.
+        TIMESYS of the header, in lower case: "utc", "tai", "tt", "tdb", "gps" …
 
     Raises
     ------
     HeaderError
-        It is no date, has no time of day, or is older than any camera avcd could meet.
+        It is no date, has no time of day, is older than any camera avcd could meet, or counts in an unknown scale.
     """
     if text.startswith("MJD "):
         return _to_utc(_checked(float(text.removeprefix("MJD "))), scale)
@@ -75,6 +77,8 @@ def to_mjd(text: str, time_text: str | None = None, scale: str = "utc") -> float
         raise HeaderError(f"{joined!r} is no date with a time of day")
     year, month, day, hour, minute = (int(one) for one in found.groups()[:5])
     seconds = float(found.group(6) or 0)
+    if seconds >= 61:
+        raise HeaderError(f"{joined!r} has {seconds:g} seconds")
     if year < _OLDEST:
         raise HeaderError(f"{joined!r} is before {_OLDEST}: the clock was not set")
     try:
@@ -99,14 +103,15 @@ def _checked(mjd: float) -> float:
 
 
 def _to_utc(mjd: float, scale: str) -> float:
-    if scale in ("utc", ""):
+    if scale in _NEARLY_UTC:
         return mjd
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # years beyond the table of leap seconds are "dubious"
-            return float(Time(mjd, format="mjd", scale=scale).utc.mjd)
-    except (ValueError, TypeError) as error:
-        raise HeaderError(f"TIMESYS {scale!r} is not known: {error}") from None
+    if scale == "gps":
+        mjd, scale = mjd + _TAI_MINUS_GPS_S / 86400, "tai"
+    if scale not in ("tai", "tt", "tdb", "tcb", "tcg"):
+        raise HeaderError(f"TIMESYS {scale!r} is no known time scale")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # years beyond the table of leap seconds are "dubious"
+        return float(Time(mjd, format="mjd", scale=scale).utc.mjd)
 
 
 def iso_of_mjd(mjd: float) -> str:
