@@ -1,4 +1,4 @@
-"""A shift between two frames from their phase correlation: the last resort where stars are too few to match."""
+"""A shift between two frames from the correlation of their stars: the last resort where star lists cannot be matched."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import numpy as np
 from scipy.fft import fftfreq, irfft2, next_fast_len, rfft2, rfftfreq
 from scipy.ndimage import gaussian_filter, median_filter
 
-_PEAK_SIGMA = 8.0  # a correlation peak below this is noise
-_PEAK_PX = 1.5  # width of the peak that a perfect match gives, as one sigma
-_LARGE_PX = 16.0  # structure larger than this is sky, scattered light or flat field
+_PEAK_PX = 1.5  # smoothing of the correlation, as one sigma
+_LARGE_PX = 4.0  # structure larger than this is a nebula, sky, scattered light or flat field
 _FAINTEST_SIGMA = 3.0
 _BRIGHTEST_SIGMA = 50.0
+_LEAST_LIKENESS = 0.25
+_LEAST_LEAD = 1.45  # over the second best shift; unrelated fields of several stars stay below
+_APART_PX = 12  # further than this another peak is another shift
 
 
 def correlate(
@@ -19,8 +21,8 @@ def correlate(
     """Where the reference lies on an image, to a fraction of a pixel.
 
     A camera's own pattern (hot pixels, read-out noise, flat-field rests) stands still while the sky moves, and would
-    win at no shift at all. So only what is wider than a pixel, narrower than the background and well above the noise
-    takes part.
+    win at no shift at all: on real frames a plain phase correlation finds the camera. So only what is wider than a
+    pixel, narrower than the background and well above the noise takes part, its brightness compressed.
 
     Parameters
     ----------
@@ -31,28 +33,30 @@ def correlate(
     Returns
     -------
     shift : ndarray (2,) or None
-        (dx, dy) from the reference's positions to the image's; None when there is no significant peak.
-    significance : float
-        The peak in standard deviations of the correlation.
+        (dx, dy) from the reference's positions to the image's; None when the two are not alike, or when another shift
+        would do nearly as well.
+    likeness : float
+        The correlation coefficient at the best shift, -1 to 1.
 
     Notes
     -----
-    Kuglin & Hines 1975, Proc. IEEE Conf. Cybernetics and Society, 163. The spectrum is weighted by a Gaussian, so that
-    the peak is one, and a parabola through its logarithm finds the fraction of a pixel.
+    Cross-correlation by Fourier transforms. Its phase alone (Kuglin & Hines 1975) is sharper but weighs every
+    frequency alike, those where faint frames have noise only too.
     """
     size = tuple(next_fast_len(one, real=True) for one in reference.shape)
-    product = rfft2(_stars_only(image, image_mask), size) * np.conj(rfft2(_stars_only(reference, reference_mask), size))
-    strength = np.abs(product)
-    if not strength.max() > 0:
-        return None, 0.0
     low_pass = np.exp(-2 * (np.pi * _PEAK_PX) ** 2 * (fftfreq(size[0])[:, None] ** 2 + rfftfreq(size[1])[None, :] ** 2))
-    surface = irfft2(product / np.maximum(strength, 1e-9 * strength.max()) * low_pass, size)
+    low_pass[0, 0] = 0
+    ours, theirs = (rfft2(_stars_only(*one), size) for one in ((reference, reference_mask), (image, image_mask)))
+    own = [irfft2(np.abs(one) ** 2 * low_pass, size)[0, 0] for one in (ours, theirs)]
+    if not min(own) > 0:
+        return None, 0.0
+    surface = irfft2(theirs * np.conj(ours) * low_pass, size) / np.sqrt(own[0] * own[1])
     peak = np.unravel_index(int(np.argmax(surface)), surface.shape)
-    significance = float((surface[peak] - surface.mean()) / surface.std())
-    if not significance > _PEAK_SIGMA:
-        return None, significance
-    dy, dx = (_vertex(surface, (int(peak[0]), int(peak[1])), axis) for axis in (0, 1))
-    return np.array([dx, dy]), significance
+    place = int(peak[0]), int(peak[1])
+    likeness = float(surface[place])
+    if likeness < _LEAST_LIKENESS or likeness < _LEAST_LEAD * _second(surface, place):
+        return None, likeness
+    return np.array([_vertex(surface, place, 1), _vertex(surface, place, 0)]), likeness
 
 
 def _stars_only(data: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
@@ -65,8 +69,7 @@ def _stars_only(data: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     image = gaussian_filter(median_filter(image, 3), 1.0)
     # The background must not dip beside a bright star, and the noise not count it.
     scatter = 1.4826 * float(np.median(np.abs(image - np.median(image))))
-    background = gaussian_filter(np.clip(image, level - 5 * scatter, level + 5 * scatter), _LARGE_PX)
-    image = image - background
+    image = image - gaussian_filter(np.clip(image, level - 5 * scatter, level + 5 * scatter), _LARGE_PX)
     scatter = 1.4826 * float(np.median(np.abs(image)))
     if not scatter > 0:
         scatter = float(np.abs(image).max()) / _BRIGHTEST_SIGMA or 1.0
@@ -76,14 +79,25 @@ def _stars_only(data: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return np.asarray(np.log1p(height) * np.outer(*windows), dtype=np.float64)
 
 
+def _second(surface: np.ndarray, peak: tuple[int, int]) -> float:
+    """The best of the shifts that are not the peak's own."""
+    rows, columns = (
+        np.arange(place - _APART_PX, place + _APART_PX + 1) % size
+        for place, size in zip(peak, surface.shape, strict=True)
+    )
+    rest = surface.copy()
+    rest[np.ix_(rows, columns)] = 0
+    return float(rest.max())
+
+
 def _vertex(surface: np.ndarray, peak: tuple[int, int], axis: int) -> float:
-    """The peak's position along an axis, as a signed shift."""
+    """The peak's position along an axis as a signed shift: of a parabola, near its top as good as any."""
     size = surface.shape[axis]
     values = []
     for step in (-1, 0, 1):
         place = list(peak)
         place[axis] = (peak[axis] + step) % size
-        values.append(np.log(max(float(surface[tuple(place)]), 1e-12)))
+        values.append(float(surface[tuple(place)]))
     bend = values[0] - 2 * values[1] + values[2]
     offset = 0.5 * (values[0] - values[2]) / bend if bend else 0.0
     position = peak[axis] + float(np.clip(offset, -0.5, 0.5))

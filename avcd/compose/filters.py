@@ -26,7 +26,7 @@ _WORDS = {
 }  # fmt: skip
 _SYSTEMS = {
     **{name: {**_SLOAN, "y": 962.0} for name in ("sdss", "sloan", "panstarrs", "ps1", "z", "decam")},
-    **{name: _JOHNSON for name in ("johnson", "bessel", "bessell", "cousins", "kron", "johnsoncousins")},
+    **dict.fromkeys(("johnson", "bessel", "bessell", "cousins", "kron", "johnsoncousins"), _JOHNSON),
     **{name: {**_INFRARED, "Ks": 2159.0} for name in ("2mass", "euclid", "ukidss")},
 }
 # Space filters are named by their wavelength, in units that depend on the instrument.

@@ -15,7 +15,7 @@ OUTSIDE = -1e6  # a position that no frame holds
 class Registration:
     """How to get from the reference frame's pixels to a frame's own.
 
-    ``method`` is "wcs", "stars", "phase", "identity" or "failed". ``worlds`` are the reference's and the frame's world
+    ``method`` is "wcs", "stars", "correlation", "identity" or "failed". ``worlds`` are the reference's and the frame's world
     coordinates, for "wcs". ``matrix``, shape (2, 3), maps (x, y, 1) to (x, y): of the reference to the frame, or,
     after ``worlds``, to the frame as its stars say. ``rms_px`` is the residual of the ``matched`` stars in two
     dimensions; both None where no stars were compared. ``warning`` says what an observer should know.

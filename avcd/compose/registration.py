@@ -168,10 +168,9 @@ def _by_correlation(base: RegistrationInput, one: RegistrationInput) -> Registra
         return Registration(
             "failed", warning="no world coordinates, no matching stars, another size than the reference"
         )
-    shift, sigma = correlate(base.data, base.mask, one.data, one.mask)
+    shift, likeness = correlate(base.data, base.mask, one.data, one.mask)
     if shift is None:
-        return Registration(
-            "failed", warning=f"no world coordinates, no matching stars, no correlation ({sigma:.1f} sigma)"
-        )
-    text = f"registered by phase correlation alone ({sigma:.0f} sigma): shift only, no rotation"
-    return Registration("phase", np.column_stack([np.eye(2), shift]), warning=text)
+        text = f"no world coordinates, no matching stars, no certain correlation (best {likeness:.2f})"
+        return Registration("failed", warning=text)
+    text = f"registered by correlation alone (coefficient {likeness:.2f}): shift only, no rotation"
+    return Registration("correlation", np.column_stack([np.eye(2), shift]), warning=text)
