@@ -48,7 +48,7 @@ def find_bad_pixels(dark: CCDData, params: Mapping[str, Any]) -> Defects:
     if dark.mask is not None:
         unknown |= np.asarray(dark.mask) != 0
     data[unknown] = np.median(data[~unknown]) if not unknown.all() else 0
-    residual = data - sep.Background(data, mask=unknown, bw=box, bh=box, fw=3, fh=3).back()
+    residual = data - sep.Background(data, mask=unknown, bw=box, bh=box, fw=1, fh=1).back()
     sigma = mad_sigma(residual[~unknown])
     mask = np.where(unknown, np.uint16(MaskBit.DEAD), np.uint16(0))
     mask[residual > float(params["hot_sigma"]) * sigma] |= np.uint16(MaskBit.HOT)
@@ -72,7 +72,7 @@ def _stand_out(data: np.ndarray, axis: int, limit: float) -> tuple[np.ndarray, n
     medians = np.median(data, axis=axis)
     # A broad glow moves neighbouring columns together; only what departs from the smooth run is a defect.
     width = min(medians.size // 2 * 2 - 1, 51)
-    padded = np.pad(medians, width // 2, mode="reflect")
+    padded = np.pad(medians, width // 2, mode="reflect", reflect_type="odd")  # carries a slope on beyond the edge
     smooth = np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
     departure = medians - smooth
     # The scatter of medians of pure noise, below which a quiet detector's would make everything stand out.

@@ -1,0 +1,37 @@
+"""Noise measured on a detector's own frames, against what was put in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from avcd.reduction.noise import clipped_sigma, mad_sigma, read_noise_from_biases
+
+
+def test_scatter_is_found_despite_outliers():
+    values = np.random.default_rng(1).normal(50, 4, 100_000)
+    values[::100] = 9000
+    values[1] = np.nan
+    assert mad_sigma(values) == pytest.approx(4, rel=0.03)
+    assert clipped_sigma(values) == pytest.approx(4, rel=0.03)
+
+
+def test_read_noise_comes_back_whatever_the_fixed_pattern():
+    rng = np.random.default_rng(2)
+    pattern = 1000 + rng.normal(0, 100, (400, 500)) + np.arange(500) * 3.0
+    first, second = (pattern + rng.normal(0, 6, pattern.shape) for _ in range(2))
+    first[::50, ::50] += 5000  # cosmic rays
+    assert read_noise_from_biases(first, second) == pytest.approx(6, rel=0.005)
+
+
+def test_read_noise_of_whole_numbers():
+    rng = np.random.default_rng(3)
+    first, second = (np.rint(1000 + rng.normal(0, 3, (500, 500))).astype(np.float32) for _ in range(2))
+    # Rounding adds a twelfth of a step squared.
+    assert read_noise_from_biases(first, second) == pytest.approx(np.sqrt(9 + 1 / 12), rel=0.005)
+
+
+def test_nothing_to_measure_is_not_a_number():
+    assert np.isnan(mad_sigma(np.array([np.nan])))
+    assert np.isnan(clipped_sigma(np.array([])))
+    assert clipped_sigma(np.full((3, 3), 7.0)) == 0
