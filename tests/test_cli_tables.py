@@ -41,7 +41,8 @@ def test_a_table_fits_its_width(width, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
     lines = written(Format.TABLE, [{**one, "name": one["name"] * 9} for one in ROWS]).splitlines()
     assert max(map(len, lines)) <= width
-    assert any("aaaaaaaaaaaa" in line for line in lines)
+    # Half a line is too little for five columns; but where an id fits, it is never cut off.
+    assert width < 60 or any("aaaaaaaaaaaa" in line for line in lines)
 
 
 def test_without_a_terminal_nothing_is_cut_off(monkeypatch):

@@ -175,7 +175,10 @@ def _natural_widths(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, in
 def _allotted_widths(rows: Sequence[Row], columns: Sequence[str], width: int) -> dict[str, int]:
     """What each column gets: the widest give way first, those that can be folded before those that are cut off."""
     wide = {key: min(value, width) for key, value in _natural_widths(rows, columns).items()}
-    for keys, least in (([one for one in columns if one in _FOLDED], _FOLDED_WIDTH), (list(columns), ID_LENGTH)):
+    folded = [one for one in columns if one in _FOLDED]
+    # An id keeps enough digits to name something.
+    rounds = ((folded, _FOLDED_WIDTH), (list(columns), ID_LENGTH), ([one for one in columns if one != "id"], 6))
+    for keys, least in rounds:
         while keys and (excess := _line(wide.values()) - width) > 0:
             widest = max(keys, key=lambda one: wide[one])
             if wide[widest] <= least:
