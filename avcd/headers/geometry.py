@@ -54,7 +54,7 @@ def read_site(gathered: Gathered, profiles: Profiles, site: str | None) -> None:
     found = gathered.card("site_longitude")
     longitude = to_degrees(found[0].value, found[1] or "deg") if found else None
     if found and longitude is not None and -360 <= longitude <= 360:
-        longitude = (longitude + 180) % 360 - 180
+        longitude -= 360 * round(longitude / 360)
         keyword = found[0].keyword
         if known and abs(longitude + known.longitude_deg) < 1 < abs(longitude - known.longitude_deg):
             gathered.warnings.append(f"{keyword}={found[0].value!r} counts west as positive; {known.name}'s is taken")

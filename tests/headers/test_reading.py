@@ -191,9 +191,9 @@ def test_pixels_that_are_not_there_are_an_error_of_the_frame(frame_file, tmp_pat
     path = frame_file()
     with pytest.raises(FrameError):
         read_pixels(path, "", 4)
+    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
+        archive.writestr("a.txt", b"")
     with pytest.raises(FrameError, match="no member"):
-        with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
-            archive.writestr("a.txt", b"")
         read_pixels(tmp_path / "e.zip", "b.fit", 0)
     with pytest.raises(FrameError, match="No such file"):
         read_pixels(tmp_path / "gone.fits", "", 0)

@@ -1,0 +1,271 @@
+"""From header and path to a frame's values: every program's header, every delivery's names."""
+
+from __future__ import annotations
+
+import pytest
+
+from avcd.frame import ImageType
+
+LIGHT = {"IMAGETYP": "Light Frame", "DATE-OBS": "2026-01-15T20:00:00", "EXPTIME": 60.0, "TELESCOP": "Scope"}
+
+
+@pytest.mark.parametrize(
+    ("word", "image_type"),
+    [
+        ("Light Frame", "science"),
+        ("LIGHT", "science"),
+        ("object", "science"),
+        ("EXPOSE", "science"),
+        ("Bias Frame", "bias"),
+        ("zero", "bias"),
+        ("OFFSET", "bias"),
+        ("Dark Frame", "dark"),
+        ("Flat Field", "flat"),
+        ("SKYFLAT", "flat"),
+        ("Dome Flat", "flat"),
+        ("twilight", "flat"),
+        ("dark_flat", "dark_flat"),
+        ("FlatDark", "dark_flat"),
+        ("MASTER BIAS", "master_bias"),
+        ("Master Dark", "master_dark"),
+        ("MasterFlat", "master_flat"),
+        ("BADPIX", "bad_pixel_mask"),
+    ],
+)
+def test_words_for_types_of_image(word, image_type, translated):
+    frame = translated({"IMAGETYP": word})
+    assert frame.image_type == image_type
+    assert frame.sources["image_type"] == "card IMAGETYP"
+
+
+def test_an_unknown_word_is_a_warning_and_no_guess(translated):
+    frame = translated({"IMAGETYP": "Tricolour"})
+    assert frame.image_type is ImageType.UNKNOWN
+    assert frame.warnings == ("IMAGETYP='Tricolour' is no known type of image",)
+    assert translated({}).warnings == ("neither header nor name says what type of image this is",)
+
+
+@pytest.mark.parametrize(
+    ("program", "wanted"),
+    [
+        (
+            "nina",
+            {
+                "image_type": "science",
+                "exposure_s": 30.0,
+                "gain": 120,
+                "gain_e_per_adu": 1.00224268436432,
+                "offset": 30,
+                "set_temperature_c": -10.0,
+                "target_name": "MarsM45",
+                "s_ra": None,
+                "binning": "1x1",
+                "night": "2021-03-02",
+                "night_rule": "utc",
+                "telescope": None,
+            },
+        ),
+        (
+            "sgp",
+            {
+                "exposure_s": 30.0,
+                "filter": "HaOIII",
+                "site_longitude_deg": pytest.approx(3.7166667),
+                "s_ra": pytest.approx(283.3955417),
+                "s_dec": pytest.approx(33.0340625, abs=1e-5),
+                "has_wcs": False,
+                "gain": 120,
+                "gain_e_per_adu": pytest.approx(3.99),
+                "pixel_scale_arcsec": 0.65415,
+                "night": "2020-05-29",
+                "obs_id": "eqmod-ascom-heq5-6/2020-05-29/m57",
+            },
+        ),
+        (
+            "sharpcap",
+            {
+                "image_type": "unknown",
+                "exposure_s": 2,
+                "ccd_temperature_c": 12.7,
+                "set_temperature_c": None,
+                "has_wcs": True,
+                "s_dec": pytest.approx(89.049177068),
+                "instrument": "ZWO ASI290MM Mini",
+            },
+        ),
+        (
+            "apt",
+            {
+                "image_type": "science",
+                "exposure_s": 240,
+                "window": "0,0",
+                "s_ra": pytest.approx(23.75),
+                "pixel_scale_arcsec": pytest.approx(206.264806 * 4.63 / 400),
+                "gain": 120,
+                "gain_e_per_adu": 1.00224268436432,
+            },
+        ),
+        ("app2", {"image_type": "master_flat", "calib_level": 3, "filter": "HaOIII", "n_combined": 30, "gain": 120.0}),
+        (
+            "maximdl",
+            {
+                "profile": "itelescope",
+                "telescope": "T33",
+                "site": "siding-spring",
+                "site_longitude_deg": pytest.approx(149.0644444),
+                "user": "bcolyn",
+                "calib_level": 2,
+                "calibration": frozenset({"bias", "dark", "flat"}),
+                "pedestal_adu": -100,
+                "set_temperature_c": -35.0,
+                "readout_mode": "Monochrome",
+                "filter": "SII",
+                "night": "2018-07-04",  # 14:03 UTC is midnight at Siding Spring
+                "obs_id": "t33/2018-07-04/m17/bcolyn",
+            },
+        ),
+        (
+            "pixinsight",
+            {"image_type": "science", "exposure_s": 120.0, "binning": "1x1", "site_longitude_deg": 3.716667},
+        ),
+        ("dwarflab", {"exposure_s": 15.0, "binning": "2x2", "s_ra": None, "target_name": None, "gain": 110}),
+    ],
+)
+def test_headers_of_many_programs(program, wanted, data_directory, translated):
+    frame = translated(data_directory / "headers" / f"header_{program}.hdr.txt")
+    assert {name: getattr(frame, name) for name in wanted} == wanted
+
+
+def test_a_colour_cube_is_left_alone(data_directory, translated):
+    frame = translated(data_directory / "headers" / "header_seestar.hdr.txt", shape=(3, 1920, 1080))
+    assert frame.image_type is ImageType.UNKNOWN
+    assert frame.obs_id is None
+    assert any(one.startswith("cube: 3 axes, 1080x1920x3") for one in frame.warnings)
+
+
+def test_every_value_says_where_it_is_from(translated):
+    frame = translated({**LIGHT, "SITELONG": "-105 49 13", "FILTER": "R"})
+    assert frame.sources["exposure_s"] == "card EXPTIME"
+    assert frame.sources["filter"] == "card FILTER"
+    assert frame.sources["naxis1"] == "structure"
+    assert frame.sources["site_longitude_deg"] == "card SITELONG"
+    assert frame.sources["night"] == "t_min, site noon to noon"
+    named = {name for name in frame.sources if getattr(frame, name, None) is None}
+    assert not named
+
+
+@pytest.mark.parametrize(
+    ("cards", "setting", "factor"),
+    [
+        ({"GAIN": (120, "Sensor gain"), "EGAIN": (1.5, "Electrons per A/D unit")}, 120, 1.5),
+        ({"GAIN": (1.35, "Gain in e-/ADU")}, None, 1.35),
+        ({"GAIN": (1.62, "Converting gain (e-/ADU) = Average [A,B] amps")}, None, 1.62),
+        ({"GAIN": (2.3, "electrons per ADU")}, None, 2.3),
+        ({"GAIN": (56, "")}, 56, None),
+        ({"EGAIN": (0.0, "Electronic gain in e-/ADU")}, None, None),
+        ({"GAIN": ("[3.3,3.4]", "[electrons/count] Pixel gain")}, None, None),
+    ],
+)
+def test_a_gain_is_a_setting_or_a_factor_by_its_comment(cards, setting, factor, translated):
+    frame = translated({**LIGHT, **cards})
+    assert (frame.gain, frame.gain_e_per_adu) == (setting, factor)
+
+
+@pytest.mark.parametrize(("comment", "wanted"), [("CCD temperature", -20.0), ("86 temp, air, weather tower", None)])
+def test_the_airs_temperature_is_not_the_detectors(comment, wanted, translated):
+    assert translated({**LIGHT, "TEMPERAT": (-20.0, comment)}).ccd_temperature_c == wanted
+
+
+@pytest.mark.parametrize("image_type", ["Bias Frame", "Dark Frame", "Master Dark"])
+def test_a_closed_shutter_has_no_filter(image_type, translated):
+    assert translated({"IMAGETYP": image_type, "FILTER": "R"}).filter is None
+    assert translated({"IMAGETYP": "Flat Field", "FILTER": "R"}).filter == "R"
+
+
+@pytest.mark.parametrize(
+    ("status", "image_type", "applied", "level", "bias_included"),
+    [
+        ("BDF", "Light Frame", {"bias", "dark", "flat"}, 2, None),
+        ("BF", "Light Frame", {"bias", "flat"}, 2, None),
+        ("BD", "Light Frame", {"bias", "dark"}, 1, None),
+        ("", "Light Frame", set(), 1, None),
+        ("M", "Master Dark", set(), 3, True),
+        ("BM", "Master Dark", {"bias"}, 3, False),
+        ("", "Master Dark", set(), 3, None),
+    ],
+)
+def test_what_was_done_already(status, image_type, applied, level, bias_included, translated):
+    frame = translated({"IMAGETYP": image_type, "CALSTAT": status})
+    assert (frame.calibration, frame.calib_level, frame.bias_included) == (applied, level, bias_included)
+
+
+def test_dates_fall_back_and_say_what_was_wrong(translated):
+    frame = translated({**LIGHT, "DATE-OBS": "2008-11-01", "MJD-OBS": 54771.606625})
+    assert (frame.date_obs, frame.sources["t_min"]) == ("2008-11-01T14:33:32.400", "card MJD-OBS")
+    unset = translated({**LIGHT, "DATE-OBS": "1970-01-01T00:00:01"})
+    assert (unset.t_min, unset.night, unset.obs_id) == (None, None, "scope/no-night/no-target")
+    assert any("the clock was not set" in one for one in unset.warnings)
+
+
+@pytest.mark.parametrize(
+    ("cards", "name"),
+    [
+        ({"OBJECT": "M 31", "RA": "05:34:31.9", "DEC": "+22:00:51.9"}, "m-31"),
+        ({"RA": "05:34:31.9", "DEC": "+22:00:51.9"}, "j0534+2200"),
+        ({"RA": 83.75, "DEC": -0.5}, "j0535-0030"),
+        ({"RA": 0.0, "DEC": 0.0}, "no-target"),
+        ({"RA": 400.0, "DEC": 0.0}, "no-target"),
+        ({"RA": (12.0, "[h] Observe object RA"), "DEC": 1.0}, "j1200+0100"),
+    ],
+)
+def test_an_observation_has_a_name_of_its_target_or_position(cards, name, translated):
+    assert translated({**LIGHT, **cards}).obs_id == f"scope/2026-01-15/{name}"
+
+
+def test_sessions_part_what_must_not_be_combined(translated):
+    base = {"DATE-OBS": "2026-01-15T20:00:00", "TELESCOP": "S", "INSTRUME": "C", "XBINNING": 1, "SET-TEMP": -20.0}
+    dark = {**base, "IMAGETYP": "dark", "EXPTIME": 60.0}
+    wanted = translated(dark).session_id
+    assert wanted.startswith("s/2026-01-15/dark/")
+    same = [{"CCD-TEMP": -19.7}, {"FILTER": "R"}, {"DATE-OBS": "2026-01-15T21:00:00"}, {"SET-TEMP": -19.9}]
+    other = [{"EXPTIME": 30.0}, {"SET-TEMP": -10.0}, {"XBINNING": 2}, {"GAIN": 3}, {"OFFSET": 3}, {"READOUTM": "fast"}]
+    other += [{"XORGSUBF": 5, "YORGSUBF": 5}, {"DATE-OBS": "2026-01-16T21:00:00"}, {"INSTRUME": "D"}]
+    assert {translated({**dark, **one}).session_id for one in same} == {wanted}
+    assert len({translated({**dark, **one}).session_id for one in other} | {wanted}) == len(other) + 1
+    assert translated(dark, shape=(20, 12)).session_id != wanted
+    flat = {**base, "IMAGETYP": "flat", "FILTER": "R", "EXPTIME": 3.0}
+    assert translated({**flat, "EXPTIME": 4.0}).session_id == translated(flat).session_id
+    assert translated({**flat, "FILTER": "G"}).session_id != translated(flat).session_id
+
+
+def test_a_longitude_that_counts_westward_is_noticed(translated):
+    cards = {**LIGHT, "TELESCOP": "T05", "SITELONG": "+105 31 43", "DATE-OBS": "2026-01-15T03:00:00"}
+    frame = translated(cards)
+    assert (frame.site_longitude_deg, frame.night) == (pytest.approx(-105.5287), "2026-01-14")
+    assert any("counts west as positive" in one for one in frame.warnings)
+
+
+def test_a_drops_site_serves_frames_that_name_none(translated):
+    frame = translated(LIGHT, site="siding-spring")
+    assert (frame.site, frame.night_rule, frame.sources["site"]) == ("siding-spring", "site", "drop directory")
+
+
+def test_pixel_scales(translated):
+    world = {"CTYPE1": "RA---TAN", "CRVAL1": 10.0, "CRVAL2": 20.0}
+    assert translated({**LIGHT, "SECPIX": 0.5}).pixel_scale_arcsec == 0.5
+    assert translated({**LIGHT, **world, "CD1_1": 3e-4, "CD2_1": 4e-4}).pixel_scale_arcsec == pytest.approx(1.8)
+    assert translated({**LIGHT, **world, "CDELT1": -5e-4}).pixel_scale_arcsec == pytest.approx(1.8)
+    assert translated({**LIGHT, "XPIXSZ": 12.0, "FOCALLEN": 2259.0}).pixel_scale_arcsec == pytest.approx(
+        1.0957, abs=1e-4
+    )
+    assert translated({**LIGHT, "XPIXSZ": 12.0, "FOCALLEN": 0.0}).pixel_scale_arcsec is None
+
+
+def test_values_no_camera_could_have_are_unknown(translated):
+    frame = translated({**LIGHT, "CCD-TEMP": -999.0, "EXPTIME": -1.0, "SATURATE": 0.0, "FILTER": "N/A"})
+    assert (frame.ccd_temperature_c, frame.exposure_s, frame.saturation_adu, frame.filter) == (None,) * 4
+    assert len(frame.warnings) == 3
+
+
+def test_a_bayer_mosaic_is_said(translated):
+    assert any("colour camera" in one for one in translated({**LIGHT, "BAYERPAT": "RGGB"}).warnings)
