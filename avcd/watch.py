@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -19,6 +20,9 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
 log = logging.getLogger("avcd.watch")
+
+
+Key = TypeVar("Key", bound=Hashable)  # what names a file to whoever asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class _Sighting:
     still_since: float
 
 
-class SettledFiles:
+class SettledFiles(Generic[Key]):
     """Which files have stood still long enough to be complete. Pure: it looks at no file and knows no real clock.
 
     A file is settled when it was modified, changed (ctime) and last seen changing at least ``quiet_s`` ago. So a file
@@ -57,9 +61,9 @@ class SettledFiles:
     def __init__(self, quiet_s: float, clock: Callable[[], float]) -> None:
         self._quiet_s = quiet_s
         self._clock = clock
-        self._seen: dict[Hashable, _Sighting] = {}
+        self._seen: dict[Key, _Sighting] = {}
 
-    def observe(self, path: Hashable, size: int, mtime_ns: int, ctime_ns: int) -> bool:
+    def observe(self, path: Key, size: int, mtime_ns: int, ctime_ns: int) -> bool:
         """Note a file as it is now.
 
         Returns
@@ -84,11 +88,11 @@ class SettledFiles:
         self._seen[path] = _Sighting(size, mtime_ns, ctime_ns, still_since)
         return False
 
-    def forget(self, path: Hashable) -> None:
+    def forget(self, path: Key) -> None:
         """A file is gone."""
         self._seen.pop(path, None)
 
-    def pending(self) -> list[Hashable]:
+    def pending(self) -> list[Key]:
         """The files observed that have not settled yet."""
         return list(self._seen)
 

@@ -36,7 +36,9 @@ def zipped(members: dict[str, bytes]) -> bytes:
 
 def table_bytes() -> bytes:
     stream = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([fits.Column("x", "E", array=[1.0, 2.0])])]).writeto(stream)
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([fits.Column("x", "E", array=[1.0, 2.0])])]).writeto(
+        stream
+    )
     return stream.getvalue()
 
 
@@ -45,7 +47,11 @@ BOMB = zipped({"bomb.fit": b"SIMPLE  =                    T".ljust(80) + b"\0" *
 # path: (content, status of the file or of its member, what the reason or warning must say)
 BAD = {
     "empty.fit": (b"", "unreadable", "empty"),
-    "notes.fits": ("Observing notes: clouds from midnight.\n".encode() * 200, "unreadable", "not FITS|not a FITS|no SIMPLE"),
+    "notes.fits": (
+        b"Observing notes: clouds from midnight.\n" * 200,
+        "unreadable",
+        "not FITS|not a FITS|no SIMPLE",
+    ),
     "truncated.fit": (fits_bytes()[:5000], "unreadable", "truncated"),
     "broken.fit.zip": (zipped({"a.fit": fits_bytes()})[:-200], "unreadable", "zip|archive"),
     "bomb.fit.zip": (BOMB, "unreadable", "ratio|compress"),

@@ -49,7 +49,10 @@ def night() -> list[Frame]:
     frames = [make_frame(f"b{n}", ImageType.BIAS, n) for n in range(3)]
     frames += [make_frame(f"d{n}", ImageType.DARK, 10 + n) for n in range(3)]
     for number, name in enumerate(("Red", "Green", "Blue")):
-        frames += [make_frame(f"f{name}{n}", ImageType.FLAT, 30 + 5 * number + n, exposure_s=5.0, filter=name) for n in range(3)]
+        frames += [
+            make_frame(f"f{name}{n}", ImageType.FLAT, 30 + 5 * number + n, exposure_s=5.0, filter=name)
+            for n in range(3)
+        ]
         frames += [make_frame(f"s{name}{n}", ImageType.SCIENCE, 100 + 5 * number + n, filter=name) for n in range(2)]
     return frames
 
@@ -183,7 +186,8 @@ def test_a_dark_that_keeps_its_bias_stands_for_the_bias_too():
 
 def test_a_vendor_calibrated_frame_is_never_calibrated_again():
     frames = [
-        replace(one, calib_level=2, calibration=frozenset({"bias", "dark", "flat"})) if one.obs_id else one for one in night()
+        replace(one, calib_level=2, calibration=frozenset({"bias", "dark", "flat"})) if one.obs_id else one
+        for one in night()
     ]
     found = made(snapshot(frames))
     for one in of_kind(found, ProductKind.REDUCED):
@@ -245,5 +249,7 @@ def test_a_changed_parameter_changes_the_digest_and_the_ids():
     other = {**RECIPES, ProductKind.MASTER_BIAS: recipe.model_copy(update={"version": recipe.version + 1})}
     assert planning_digest(other, RULES, PROCESSING) != planning_digest(RECIPES, RULES, PROCESSING)
     before = {one.id for one in made(snapshot(night())).specs if one.kind is ProductKind.MASTER_BIAS}
-    after = {one.id for one in plan(snapshot(night()), other, RULES, PROCESSING).specs if one.kind is ProductKind.MASTER_BIAS}
+    after = {
+        one.id for one in plan(snapshot(night()), other, RULES, PROCESSING).specs if one.kind is ProductKind.MASTER_BIAS
+    }
     assert not before & after

@@ -24,6 +24,7 @@ _SKY_GREY = 0.06
 _QUIET = 3.0  # the stretch is linear up to this many standard deviations: noise is not to be the brightest thing
 _BRIGHT = 8.0  # in standard deviations, in every channel, for an object to tell the white balance
 _LEAST_OBJECTS = 5
+_MOST_HEADROOM = 6.0
 _LARGEST_GAIN = 4.0  # a channel with hardly any light is not blown up to a sea of noise
 _MAD = 1.4826
 
@@ -178,9 +179,8 @@ def _balanced(rgb: np.ndarray, saturated: np.ndarray) -> np.ndarray:
 def _stretch(rgb: np.ndarray, saturated: np.ndarray, params: Mapping[str, Any]) -> np.ndarray:
     """One stretch of the intensity that keeps the colours (Lupton et al. 2004, PASP 116, 133)."""
     intensity = rgb.mean(axis=-1, keepdims=True)
-    white = max(
-        float(np.percentile(intensity, float(params["white_percentile"]))), _LEAST_SPAN * _noise(intensity), 1e-9
-    )
+    white = float(np.percentile(intensity, float(params["white_percentile"])))
+    white = max(white, _LEAST_SPAN * _noise(intensity.ravel()), 1e-9)
     rgb, intensity = rgb / white, np.clip(intensity / white, 0, None)
     noise = _noise(rgb.mean(axis=-1))
     colour = np.clip(rgb / np.maximum(intensity, 1e-6), 0, 3)
@@ -191,15 +191,24 @@ def _stretch(rgb: np.ndarray, saturated: np.ndarray, params: Mapping[str, Any]) 
     colour = np.clip(1.0 + (colour - 1.0) * float(params["saturation"]) * sure, 0, None)
     if params["stretch"] == "asinh":
         softening = max(float(params["asinh_softening"]), _QUIET * noise)
-        bright = np.arcsinh(intensity / softening) / np.arcsinh(1 / softening)
+        bright = np.arcsinh(intensity / softening) / np.arcsinh(_headroom(intensity) / softening)
     else:
         bright = intensity
     picture = _SKY_GREY + (1 - _SKY_GREY) * colour * bright
     # Too bright for the screen: all channels down together, then towards white; clipping one would change the hue.
     top = picture.max(axis=-1, keepdims=True)
     picture = np.where(top > 1, picture / top, picture)
-    picture = picture + (1 - picture) * 0.7 * np.clip(top - 1, 0, 1)
+    picture = picture + (1 - picture) * 0.8 * (np.maximum(top, 1) - 1) / np.maximum(top, 1)
     return np.clip(picture, 0, 1).astype(np.float32)
+
+
+def _headroom(intensity: np.ndarray) -> float:
+    """How far above the white percentile the stretch still tells intensities apart.
+
+    Where objects are few and small the percentile lies below them all: half way, in magnitudes, to the brightest keeps
+    the structure of a small bright nebula.
+    """
+    return float(np.sqrt(np.clip(np.percentile(intensity, 99.995), 1.0, _MOST_HEADROOM**2)))
 
 
 def _top_down(rgb: np.ndarray) -> np.ndarray:

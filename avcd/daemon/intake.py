@@ -39,7 +39,7 @@ class Intake:
         self._clock = clock
         self._drops = {drop.name: drop for drop in home.settings.drop}
         self._hints: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self._tracker = SettledFiles(home.settings.watch.quiet_s, clock)
+        self._tracker: SettledFiles[tuple[str, str]] = SettledFiles(home.settings.watch.quiet_s, clock)
         self._ready: dict[tuple[str, str], None] = {}
         self.markers: list[tuple[str, str]] = []
         self.found = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from avcd.association import judge
 from avcd.compose.filters import wavelength_nm
@@ -123,7 +124,7 @@ def _plan_reduced(builder: PlanBuilder, subject: str, frame: Frame, *, closed: b
         "pixel_scale_arcsec": frame.pixel_scale_arcsec,
     }
     status = ProductStatus.PROVISIONAL if provisional else ProductStatus.FINAL
-    about = {
+    about: dict[str, Any] = {
         "target_name": frame.target_name,
         "filter": frame.filter,
         "exposure_s": frame.exposure_s,

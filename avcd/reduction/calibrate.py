@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import astropy.units as u
-import astroscrappy
 import ccdproc
 import numpy as np
 from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
+from avcd.reduction.cosmic import find_cosmic_rays
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
 
@@ -271,7 +271,7 @@ def _divide_flat(run: _Run, flat: CCDData) -> None:
 
 
 def _clean_cosmic_rays(run: _Run, detector: Detector, params: Mapping[str, Any]) -> None:
-    """L.A.Cosmic (van Dokkum 2001, PASP 113, 1420) through astroscrappy, all figures in the unit of the pixels."""
+    """Cosmic rays masked and replaced; all figures in the unit of the pixels."""
     electrons = run.ccd.unit == u.electron
     gain = detector.gain_e_per_adu or 1.0
     # What the noise model sqrt(signal + readnoise^2) wants: with a gain the read noise in electrons; without one the
@@ -281,19 +281,8 @@ def _clean_cosmic_rays(run: _Run, detector: Detector, params: Mapping[str, Any])
     else:
         noise = max(mad_sigma(run.ccd.data), run.metrics["read_noise"])
     saturation = np.inf if detector.saturation_adu is None else detector.saturation_adu * (gain if electrons else 1.0)
-    struck, cleaned = astroscrappy.detect_cosmics(
-        np.ascontiguousarray(run.ccd.data, dtype=np.float32),
-        inmask=run.mask != 0,
-        gain=1.0,
-        readnoise=float(noise),
-        satlevel=float(min(saturation, 1e30)),
-        sigclip=float(params["cosmic_sigma_clip"]),
-        sigfrac=float(params["cosmic_sigma_fraction"]),
-        objlim=float(params["cosmic_object_limit"]),
-        niter=int(params["cosmic_iterations"]),
-    )
+    struck, data = find_cosmic_rays(run.ccd.data, run.mask != 0, float(noise), saturation, params)
     run.mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
-    data = np.where(struck, cleaned, run.ccd.data).astype(np.float32)
     run.ccd = CCDData(data, unit=run.ccd.unit, uncertainty=run.ccd.uncertainty)
     run.metrics["cosmic_ray_px"] = float(np.count_nonzero(struck))
     run.step("cosmic rays replaced", pixels=int(np.count_nonzero(struck)))

@@ -117,7 +117,8 @@ def build_master_flat(
     corrected, levels = [], []
     for one in sources:
         values, mask = CorrectedSource(one, offset, offset_mask).rows(0, one.shape[0])
-        level = float(np.median(values[mask == 0] if mask is not None else values))
+        usable = np.isfinite(values) if mask is None else np.isfinite(values) & (mask == 0)
+        level = float(np.median(values[usable])) if usable.any() else float("nan")
         if not level > 0:
             raise ProcessingError(f"a flat has a median of {level:.4g} adu above its bias: it holds no light")
         levels.append(level)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -122,13 +123,9 @@ class _Maker:
     def close(self, cameras: dict[str, Camera]) -> Night:
         """Write what is common to all frames."""
         for name, camera in cameras.items():
-            np.savez_compressed(
-                self.directory / f"{name}.npz",
-                bad_pixels=camera.bad_pixels,
-                bias=camera.bias_pattern,
-                dark_rate=camera.dark_rate,
-                **{f"flat_{one}": camera.response(one) for one in ("Red", "Green", "Blue", "R")},
-            )
+            arrays: dict[str, Any] = {f"flat_{one}": camera.response(one) for one in ("Red", "Green", "Blue", "R")}
+            arrays |= {"bad_pixels": camera.bad_pixels, "bias": camera.bias_pattern, "dark_rate": camera.dark_rate}
+            np.savez_compressed(self.directory / f"{name}.npz", **arrays)
         text = json.dumps({"seed": self.seed, "frames": self._index}, indent=1, sort_keys=True)
         (self.directory / "truth.json").write_text(text, encoding="utf-8")
         return Night(tuple(self.frames), self.directory, self.seed)

@@ -203,8 +203,19 @@ def _measure(
     keep &= flux > 0
     order = np.flatnonzero(keep)
     order = order[np.lexsort((y[order], x[order], -flux[order]))]
-    columns = [x, y, flux, flux_err, fwhm, 1.0 - b / a, found["theta"], found["peak"], flags]
-    return Sources(*(np.asarray(one)[order] for one in columns), background=background, background_rms=rms)
+    return Sources(
+        x=x[order],
+        y=y[order],
+        flux=flux[order],
+        flux_err=flux_err[order],
+        fwhm_px=fwhm[order],
+        ellipticity=(1.0 - b / a)[order],
+        theta_rad=found["theta"][order],
+        peak=found["peak"][order],
+        flags=flags[order],
+        background=background,
+        background_rms=rms,
+    )
 
 
 def _near(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def combine_observation(work: Work) -> Output:
                 data=frames[index].data,
                 mask=frames[index].mask,
                 uncertainty=frames[index].uncertainty.array if frames[index].uncertainty is not None else None,
-                exposure_s=ordered[index].spec.exposure_s if ordered[index].spec else None,
+                exposure_s=_exposure(ordered[index]),
                 registration=found[index],
             )
             for index in used
@@ -78,6 +78,10 @@ def reference_index(frames: list[CCDData], ordered: list[JobInput]) -> int:
 def _start(one: JobInput) -> tuple[str, str]:
     """Reduced frames are named by target, filter and start of exposure: in the order of time."""
     return one.relative_path.rsplit("/", 1)[-1], one.id
+
+
+def _exposure(one: JobInput) -> float | None:
+    return one.spec.exposure_s if one.spec else None
 
 
 def _note(found: Registration, one: JobInput) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -82,13 +83,12 @@ def picture_output(
     path = PurePosixPath(work.claim.spec.path)
     ordered = sorted(pictures.items(), key=lambda one: one[0] != path.suffix)
     files = tuple(
-        OutputFile(str(path.with_suffix(suffix)), lambda stream, data=data: _write(stream, data), verify_picture)
-        for suffix, data in ordered
+        OutputFile(str(path.with_suffix(suffix)), partial(_write, data), verify_picture) for suffix, data in ordered
     )
     return Output(files, clean(metrics), Wcs.NONE, warnings)
 
 
-def _write(stream: Any, data: bytes) -> None:
+def _write(data: bytes, stream: Any) -> None:
     stream.write(data)
 
 
