@@ -25,6 +25,8 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-test
+	@# The peers that ours are measured against.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m pytest benchmarks -p no:xdist -q -s
 
 venv: $(VENV)/installed-test
