@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from PIL import Image
-from scipy.ndimage import gaussian_filter, label, sum_labels
+from scipy.ndimage import binary_opening, gaussian_filter, label, sum_labels
 
 from avcd.compose.background import subtract_plane
 from avcd.compose.filters import is_white, order_by_wavelength, wavelength_nm
@@ -85,7 +85,9 @@ def compose_rgb(channels: Sequence[Channel], params: Mapping[str, Any]) -> RgbIm
     scaled = {name: _scaled(by_name[name], params) for name in names}
     planes = [np.mean([scaled[name] for name in mix[colour]], axis=0) for colour in _NAMES]
     saturated = np.any([_has(by_name[name].mask, MaskBit.SATURATED) for name in names], axis=0)
-    picture = _stretch(_balanced(np.stack(planes, axis=-1), saturated), saturated, params)
+    seen = np.stack([~_unseen([by_name[name] for name in mix[colour]]) for colour in _NAMES], axis=-1)
+    rgb = _grey_where_unseen(_balanced(np.stack(planes, axis=-1), saturated), seen)
+    picture = _stretch(rgb, saturated, params)
     empty = np.all([_has(by_name[name].mask, MaskBit.NO_DATA) for name in names], axis=0)
     if np.ndim(empty):
         picture[empty] = 0
@@ -104,6 +106,21 @@ def _notes(by_name: Mapping[str, Channel], names: Sequence[str]) -> tuple[str, .
 
 def _has(mask: np.ndarray | None, bit: MaskBit) -> np.ndarray:
     return np.zeros((), bool) if mask is None else (mask & np.uint16(bit)) != 0
+
+
+def _unseen(channels: Sequence[Channel]) -> np.ndarray:
+    """Where none of a colour's images has data: the margins that dithering leaves, not single dead pixels."""
+    unseen = np.ones(channels[0].data.shape, bool)
+    for one in channels:
+        unseen &= _has(one.mask, MaskBit.NO_DATA)
+    return np.asarray(binary_opening(np.pad(unseen, 1, mode="edge"), np.ones((3, 3), bool))[1:-1, 1:-1])
+
+
+def _grey_where_unseen(rgb: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Where a colour is lacking there is no telling the hue: the mean of those at hand."""
+    number = seen.sum(axis=-1)
+    grey = np.where(seen, rgb, 0).sum(axis=-1) / np.maximum(number, 1)
+    return np.where((number < rgb.shape[-1])[..., None], grey[..., None], rgb).astype(np.float32)
 
 
 def _assign(names: Sequence[str]) -> dict[str, list[str]]:
