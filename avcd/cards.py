@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.time import Time
 from astropy.wcs import WCS
 
 from avcd.frame import ProductKind, ProductSpec, ProductStatus
@@ -126,11 +127,25 @@ def with_world(header: fits.Header, wcs: WCS, *, rms_arcsec: float | None, match
     for card in wcs.to_header(relax=True).cards:
         if card.keyword not in ("MJDREF", "DATE-OBS", "MJD-OBS") and not card.keyword.startswith("COMMENT"):
             found[card.keyword] = (card.value, card.comment)
+    moment = _mjd(found)
+    if moment is not None:  # programs that read world coordinates want both, and complain otherwise
+        found["MJD-OBS"] = (moment, "[d] of DATE-OBS")
     if rms_arcsec is not None:
         found["ASTRRMS"] = (round(rms_arcsec, 4), "[arcsec] rms of the plate solution")
     if matched is not None:
         found["ASTRNUM"] = (matched, "reference stars matched")
     return found
+
+
+def _mjd(header: fits.Header) -> float | None:
+    """DATE-OBS as a modified Julian date, where it has a time of day and no MJD-OBS stands beside it."""
+    date = header.get("DATE-OBS")
+    if "MJD-OBS" in header or not isinstance(date, str) or "T" not in date:
+        return None
+    try:
+        return round(float(Time(date.strip().removesuffix("Z"), format="isot", scale="utc").mjd), 9)
+    except ValueError:
+        return None
 
 
 def _ascii(value: Any) -> Any:

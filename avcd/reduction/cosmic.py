@@ -62,20 +62,32 @@ def find_cosmic_rays(
         objlim=float(params["cosmic_object_limit"]),
         niter=int(params["cosmic_iterations"]),
     )
-    proof = struck & _sharper_than_stars(values, _star_width(values, mask), read_noise)
+    proof = struck & _sharper_than_stars(values, _star_width(values, mask, saturation), read_noise)
     struck = struck & binary_dilation(proof, np.ones((3, 3), bool))
     return struck, np.where(struck, cleaned, values).astype(np.float32)
 
 
-def _star_width(data: np.ndarray, mask: np.ndarray) -> float:
-    """Full width at half maximum of the frame's stars, px, rather too small than too large."""
+def _star_width(data: np.ndarray, mask: np.ndarray, saturation: float) -> float:
+    """Full width at half maximum of the cores of the frame's stars, px, rather too small than too large.
+
+    Of a Gaussian, the logarithm of any pixel exceeds the mean of its two neighbours' by 1 / 2 s^2, wherever its centre
+    lies in the pixel; so the brightest pixels of round sources and their neighbours tell how sharp cores are.
+    """
     background = sep.Background(data, mask=mask)
-    found = sep.extract(data - background.back(), _BRIGHT_SIGMA, err=background.globalrms or 1.0, mask=mask, minarea=7)
-    round_ones = found[(found["flag"] == 0) & (found["b"] > 0.6 * found["a"])]
-    if len(round_ones) < _FEWEST_STARS:
+    image = data - background.back()
+    found = sep.extract(image, _BRIGHT_SIGMA, err=background.globalrms or 1.0, mask=mask, minarea=7)
+    ny, nx = data.shape
+    row, column = found["ypeak"], found["xpeak"]
+    good = (found["flag"] == 0) & (found["b"] > 0.6 * found["a"])
+    good &= (row > 0) & (column > 0) & (row < ny - 1) & (column < nx - 1)
+    row, column = row[good], column[good]
+    peak = image[row, column]
+    beside = np.stack([image[row + dy, column + dx] for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0))])
+    usable = (beside > 0).all(axis=0) & (data[row, column] < saturation)
+    if usable.sum() < _FEWEST_STARS:
         return _NARROWEST_PX
-    # Moments above a threshold make stars narrower than they are.
-    width = _FWHM_PER_SIGMA * float(np.median(np.sqrt(round_ones["a"] * round_ones["b"])))
+    curvature = np.log(peak[usable]) - np.log(beside[:, usable]).mean(axis=0)
+    width = _FWHM_PER_SIGMA / np.sqrt(2 * max(float(np.median(curvature)), 1e-3))
     return max(_NARROWEST_PX, _MARGIN * width)
 
 

@@ -189,7 +189,7 @@ def _t20_header(
         "YORGSUBF": (0, "Subframe Y position in binned pixels"),
         "READOUTM": ("8 MHz (RBI Flood)", "Readout mode of image"),
         "IMAGETYP": (kind, "Type of image"),
-        "FOCALLEN": (9.0 * 206.264806 / _T20_SCALE * 768 / camera.nx, "Focal length of telescope in mm"),
+        "FOCALLEN": (9.0 * 206.264806 / _T20_SCALE * camera.nx / 768, "Focal length of telescope in mm"),
         "SWCREATE": ("MaxIm DL Version 6.50", "Name of software"),
         "SITELAT": ("32 54 12", "Latitude of the imaging location"),
         "SITELONG": ("-105 31 43", "Longitude of the imaging location"),

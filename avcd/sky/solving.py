@@ -335,11 +335,13 @@ def _linear_fit(xy: np.ndarray, sky: SkyCoord, shape: tuple[int, int]) -> WCS:
 
 def _fit(xy: np.ndarray, sky: SkyCoord, shape: tuple[int, int], order: int) -> WCS:
     """A TAN, or TAN-SIP, solution through matched stars (Shupe et al. 2005, ASP 347, 491, for SIP)."""
+    # The reference point is the frame's centre, about which distortion is symmetric.
+    centre = SkyCoord(*(_linear_fit(xy, sky, shape).wcs.crval * u.deg))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         warnings.simplefilter("ignore", AstropyUserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
-        found = fit_wcs_from_points((xy[:, 0], xy[:, 1]), sky, proj_point=_middle(sky), sip_degree=order or None)
+        found = fit_wcs_from_points((xy[:, 0], xy[:, 1]), sky, proj_point=centre, sip_degree=order or None)
     found.pixel_shape = (shape[1], shape[0])
     return found
 
