@@ -84,13 +84,12 @@ def compose_rgb(channels: Sequence[Channel], params: Mapping[str, Any]) -> RgbIm
     mix = _assign(names)
     scaled = {name: _scaled(by_name[name], params) for name in names}
     planes = [np.mean([scaled[name] for name in mix[colour]], axis=0) for colour in _NAMES]
-    saturated = np.any([_has(by_name[name].mask, MaskBit.SATURATED) for name in names], axis=0)
+    saturated = np.any([_has(by_name[name], MaskBit.SATURATED) for name in names], axis=0)
     seen = np.stack([~_unseen([by_name[name] for name in mix[colour]]) for colour in _NAMES], axis=-1)
     rgb = _grey_where_unseen(_balanced(np.stack(planes, axis=-1), saturated), seen)
     picture = _stretch(rgb, saturated, params)
-    empty = np.all([_has(by_name[name].mask, MaskBit.NO_DATA) for name in names], axis=0)
-    if np.ndim(empty):
-        picture[empty] = 0
+    empty = np.all([_has(by_name[name], MaskBit.NO_DATA) for name in names], axis=0)
+    picture[empty] = 0
     return RgbImage(picture, {colour: "+".join(mix[colour]) for colour in _NAMES}, _notes(by_name, names))
 
 
@@ -104,15 +103,15 @@ def _notes(by_name: Mapping[str, Channel], names: Sequence[str]) -> tuple[str, .
     return tuple(notes)
 
 
-def _has(mask: np.ndarray | None, bit: MaskBit) -> np.ndarray:
-    return np.zeros((), bool) if mask is None else (mask & np.uint16(bit)) != 0
+def _has(channel: Channel, bit: MaskBit) -> np.ndarray:
+    return np.zeros(channel.data.shape, bool) if channel.mask is None else (channel.mask & np.uint16(bit)) != 0
 
 
 def _unseen(channels: Sequence[Channel]) -> np.ndarray:
     """Where none of a colour's images has data: the margins that dithering leaves, not single dead pixels."""
     unseen = np.ones(channels[0].data.shape, bool)
     for one in channels:
-        unseen &= _has(one.mask, MaskBit.NO_DATA)
+        unseen &= _has(one, MaskBit.NO_DATA)
     return np.asarray(binary_opening(np.pad(unseen, 1, mode="edge"), np.ones((3, 3), bool))[1:-1, 1:-1])
 
 
