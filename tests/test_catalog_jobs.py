@@ -277,6 +277,19 @@ def test_an_error_that_cannot_pass_kills_at_once_and_retry_forgets_it(filled):
     assert run(filled) == ["reduced:a"]
 
 
+def test_what_a_full_disk_stopped_is_tried_again_at_the_next_start_and_a_defect_is_not(filled):
+    apply(filled, RED_A, RED_B)
+    reasons = {True: "disk full", False: "a defect"}
+    for retry, now in ((True, 0.0), (False, 1.0)):
+        claim = filled.claim_job("me", 60, now)
+        settings = {**FAIL, "max_attempts": 1}
+        assert filled.fail_job(claim, reasons[retry], retry=retry, now=now, **settings) is JobState.DEAD
+    assert filled.retry_interrupted() == 1
+    assert [one["reason"] for one in filled.jobs(status="dead")] == ["a defect"]
+    assert filled.cameras_to_plan("d") == [CAMERA]
+    assert filled.retry_interrupted() == 0
+
+
 def test_replanning_keeps_the_pause_of_a_failed_job(filled):
     apply(filled, RED_A)
     claim = filled.claim_job("me", 60, 0.0)

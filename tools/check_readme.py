@@ -17,6 +17,7 @@ WIDTH = "100"
 
 
 def main() -> int:
+    """Compare; the exit code."""
     home = sys.argv[1]
     block = re.search(r"^```console\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert block is not None

@@ -126,12 +126,12 @@ class Jobs(Database):
 
         def work(connection: Connection) -> JobState:
             job = _locked_job(connection, claim)
-            _end_attempt(connection, claim, "failed", error, now)
+            _end_attempt(connection, claim, "interrupted" if retry else "failed", error, now)
             here = jobs.c.id == claim.job_id
             if not job["wanted"]:
                 connection.execute(delete(jobs).where(here))
                 return JobState.READY
-            mine = and_(attempts.c.job == claim.job_id, attempts.c.outcome == "failed")
+            mine = and_(attempts.c.job == claim.job_id, attempts.c.outcome.in_(_FAILURES))
             failures = connection.execute(select(func.count()).select_from(attempts).where(mine)).scalar_one()
             if retry and failures < max_attempts:
                 pause_s = backoff_s * 2 ** (failures - 1)
@@ -168,6 +168,24 @@ class Jobs(Database):
 
         return self.write(work)
 
+    def retry_interrupted(self) -> int:
+        """Forget the deaths of jobs that a full disk or the like brought about; returns how many. For a daemon's start."""
+
+        def work(connection: Connection) -> int:
+            passing = exists().where(
+                attempts.c.job == jobs.c.id,
+                attempts.c.number == jobs.c.attempts,
+                attempts.c.outcome == "interrupted",
+            )
+            found = connection.execute(
+                delete(jobs).where(jobs.c.state == JobState.DEAD, passing).returning(jobs.c.camera)
+            )
+            cameras = list(found.scalars())
+            bump_cameras(connection, sorted(set(cameras)))
+            return len(cameras)
+
+        return self.write(work)
+
     def has_ready(self, now: float) -> bool:
         """Whether a job could be claimed now."""
         with self.read() as connection:
@@ -188,6 +206,10 @@ class Jobs(Database):
             return connection.execute(
                 select(func.count()).select_from(jobs).where(jobs.c.state.in_(open_states))
             ).scalar_one()
+
+
+# An interrupted attempt met something that may pass (a full disk); a failed one would fail again.
+_FAILURES = ("failed", "interrupted")
 
 
 def _claimable(now: float) -> Any:

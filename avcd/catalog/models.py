@@ -257,7 +257,7 @@ class JobInput(_Base, table=True):
 
 
 class Attempt(_Base, table=True):
-    """One try at a job; ``outcome`` is done, failed, released or lost."""
+    """One try at a job; ``outcome`` is done, failed, interrupted (may be tried again), released or lost."""
 
     job: str = Field(primary_key=True, foreign_key="job.id", ondelete="CASCADE", sa_type=PlainText)
     number: int = Field(primary_key=True)

@@ -1,4 +1,4 @@
-"""Commands by which the observer decides: flag, unflag, close."""
+"""Commands by which the observer decides: flag, unflag, close, retry."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command("flag")(flag)
     app.command("unflag")(unflag)
     app.command("close")(close)
+    app.command("retry")(retry)
 
 
 def flag(
@@ -68,3 +69,20 @@ def _close(catalog: Catalog, text: str) -> str:
     if any(one["id"].startswith(text) for one in catalog.observations()):
         return f"{text} is complete already"
     raise UsageError(f"no observation is named {text!r}; see: avcd observations")
+
+
+def retry(
+    job: Annotated[
+        str | None,
+        typer.Argument(metavar="[JOB]", help="Its id as `avcd jobs --status dead` shows it. Else all that are dead."),
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Try dead jobs again, once what killed them is mended."""
+    with open_catalog(load_home_for(home)) as catalog:
+        dead = [one["id"] for one in catalog.jobs(status="dead")]
+        chosen = [one for one in dead if one.startswith(job or "")]
+        if job and len(chosen) != 1:
+            raise UsageError(f"{job!r} names {len(chosen)} dead jobs, not one; see: avcd jobs --status dead")
+        number = sum(catalog.retry_job(one) for one in chosen)
+    typer.echo(f"{number} dead job{'' if number == 1 else 's'} will be tried again")

@@ -123,6 +123,9 @@ class Daemon:
         home, settings = self._home, self._home.settings
         owner = f"{socket.gethostname()}:{home.path}"
         self._catalog.release(owner)
+        revived = self._catalog.retry_interrupted()
+        if revived:
+            log.info("%d dead jobs are tried again: what stopped them may have passed", revived)
         home.archive.mkdir(parents=True, exist_ok=True)
         sweep_temporaries(home.archive)
         place = Workplace(home.roots, home.archive, settings.workers.memory_bytes // settings.workers.processes)
