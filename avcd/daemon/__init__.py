@@ -40,6 +40,7 @@ __all__ = ["Daemon", "Progress"]
 log = logging.getLogger("avcd.daemon")
 _COMPLETION_S = 15.0
 _FACTS_S = 2.0  # between two looks for facts that others wrote (a flag, a closure, another home's frames)
+_RETRY_S = 900.0  # jobs that a full disk or the like killed are tried again this often
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,7 @@ class Daemon:
         home, settings = self._home, self._home.settings
         owner = f"{socket.gethostname()}:{home.path}"
         self._catalog.release(owner)
-        revived = self._catalog.retry_interrupted()
-        if revived:
-            log.info("%d dead jobs are tried again: what stopped them may have passed", revived)
+        self._retry_interrupted()
         home.archive.mkdir(parents=True, exist_ok=True)
         sweep_temporaries(home.archive)
         place = Workplace(home.roots, home.archive, settings.workers.memory_bytes // settings.workers.processes)
@@ -160,6 +159,7 @@ class Daemon:
         every(rescan_s, "rescan")
         every(min(_COMPLETION_S, max(1.0, self._home.settings.completion.quiet_s / 4)), "completion")
         every(_FACTS_S, "facts")
+        every(_RETRY_S, "retry")
         # Nights end at local noon, sites lie at every longitude: the roll-over is looked for on every hour.
         scheduler.add_job(self._wake.put, "cron", args=["completion"], minute=0)
         alive_s = watchdog_interval_s()
@@ -209,11 +209,20 @@ class Daemon:
             moved |= self._close(idle=True)
         elif "completion" in due:
             moved |= self._close(idle=False)
+        if "retry" in due and not until_idle:
+            moved |= self._retry_interrupted()
         if moved or "facts" in due:
             moved |= self._plan()
         # With files still to take, only feed the workers; else wait for one of them.
         moved |= self._runner.step(0.0 if took else 0.2)
         return moved
+
+    def _retry_interrupted(self) -> bool:
+        """A disk that was full may have room again: what died of that is planned once more."""
+        revived = self._catalog.retry_interrupted()
+        if revived:
+            log.info("%d dead jobs are tried again: what stopped them may have passed", revived)
+        return revived > 0
 
     def _close(self, *, idle: bool) -> bool:
         groups = self._catalog.open_groups()
