@@ -11,11 +11,12 @@ from typing import Any
 from sqlalchemy import JSON, Connection, String, Table, func, select
 
 from avcd.catalog.models import file_frames, files, frames, jobs, products
+from avcd.catalog.where import parse_where
 from avcd.errors import UsageError
 
-NAMES = ("telescope", "night", "target", "filter", "type", "status", "since", "until", "sort", "limit")
+NAMES = ("telescope", "night", "target", "filter", "type", "status", "since", "until", "where", "sort", "limit")
 _MJD_OF_1970 = 40587.0
-_OF_FRAMES = ("telescope", "night", "target", "filter", "type", "since", "until")
+_OF_FRAMES = ("telescope", "night", "target", "filter", "type", "since", "until", "where")
 _GROUP_KEYS = ("id", "telescope", "target_name", "night", "state", "revision")
 # What comes after the wanted column, so that the order is complete.
 _TIES = {
@@ -119,7 +120,7 @@ def frame_conditions(chosen: Filters) -> list[Any]:
         bound = chosen.wanted.get(name)
         if bound is not None:
             found.append(_time_condition(name, str(bound), frames.c.night, frames.c.t_min))
-    return found
+    return found + _where(chosen, frames)
 
 
 def _made_conditions(table: Table, chosen: Filters) -> list[Any]:
@@ -131,7 +132,12 @@ def _made_conditions(table: Table, chosen: Filters) -> list[Any]:
         bound = chosen.wanted.get(name)
         if bound is not None:
             found.append(_time_condition(name, str(bound), table.c.night, None))
-    return found
+    return found + _where(chosen, table)
+
+
+def _where(chosen: Filters, table: Table) -> list[Any]:
+    text = chosen.wanted.get("where")
+    return [] if text is None else [parse_where(str(text), table)]
 
 
 def _file_conditions(chosen: Filters) -> list[Any]:

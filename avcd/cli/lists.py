@@ -24,6 +24,13 @@ Type = Annotated[str | None, typer.Option("--type", help="Image type of frames, 
 Status = Annotated[str | None, typer.Option(help="Status of frames, files and products, state of the others.")]
 Since = Annotated[str | None, typer.Option(help="First night, or for frames a UTC time as 2026-01-15T21:30.")]
 Until = Annotated[str | None, typer.Option(help="Last night, or for frames the UTC time before which.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        help="As \"header.AIRMASS < 1.5 and filter in ('r', 'g')\": columns, header.KEYWORD, metric.NAME.",
+    ),
+]
 Columns = Annotated[
     str | None, typer.Option("--columns", metavar="A,B", help="What to show; --format json shows what there is.")
 ]
@@ -58,6 +65,7 @@ def _list_command(name: str, shown: Sequence[str]) -> Any:
         status: Status = None,
         since: Since = None,
         until: Until = None,
+        where: Where = None,
         chosen: Columns = None,
         sort: Sort = None,
         limit: Limit = None,
@@ -66,7 +74,7 @@ def _list_command(name: str, shown: Sequence[str]) -> Any:
     ) -> None:
         filters = {
             "telescope": telescope, "night": night, "target": target, "filter": filter_name, "type": type_name,
-            "status": status, "since": since, "until": until, "sort": sort, "limit": limit,
+            "status": status, "since": since, "until": until, "where": where, "sort": sort, "limit": limit,
         }  # fmt: skip
         with open_catalog(load_home_for(home)) as catalog:
             rows = _masters(catalog, filters) if name == "masters" else getattr(catalog, name)(**filters)
