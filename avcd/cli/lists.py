@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avcd.cli.options import FormatOption, HomeOption, load_home_for, open_catalog, print_rows
+from avcd.cli.options import HomeOption, ListFormatOption, load_home_for, open_catalog, print_rows
 from avcd.errors import UsageError
 from avcd.views import columns
-from avcd.views.tables import Format
+from avcd.views.tables import ListFormat
 
 if TYPE_CHECKING:
     from avcd.catalog import Catalog
@@ -69,7 +69,7 @@ def _list_command(name: str, shown: Sequence[str]) -> Any:
         chosen: Columns = None,
         sort: Sort = None,
         limit: Limit = None,
-        form: FormatOption = Format.TABLE,
+        form: ListFormatOption = ListFormat.TABLE,
         home: HomeOption = None,
     ) -> None:
         filters = {

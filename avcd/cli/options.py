@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avcd.errors import UsageError
-from avcd.views.tables import Format, write_rows
+from avcd.views.tables import Format, ListFormat, write_rows
 
 if TYPE_CHECKING:
     from avcd.catalog import Catalog
@@ -29,6 +29,9 @@ HomeOption = Annotated[
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
+ListFormatOption = Annotated[
+    ListFormat, typer.Option("--format", "-f", help="How to print; votable and fits are for other programs.")
+]
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the catalogue.")]
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="A frame's or product's id, its file name, or an unambiguous beginning.")
@@ -74,7 +77,12 @@ def find_one(catalog: Catalog, text: str) -> tuple[str, str]:
 
 
 def print_rows(
-    rows: Iterable[Any], form: Format, columns: Sequence[str], *, chosen: str | None = None, expected: bool = True
+    rows: Iterable[Any],
+    form: Format | ListFormat,
+    columns: Sequence[str],
+    *,
+    chosen: str | None = None,
+    expected: bool = True,
 ) -> int:
     """Print rows to standard output.
 
@@ -97,13 +105,24 @@ def print_rows(
     """
     keys = [one.strip() for one in chosen.split(",") if one.strip()] if chosen else None
     try:
-        count = write_rows(rows, form, sys.stdout, columns, chosen=keys)
+        count = _write(rows, form, columns, keys)
     except KeyError as error:
         raise UsageError(f"--columns: there is no {error.args[0]}; --format json shows all there are") from None
     if not count and expected:
         typer.echo("avcd: nothing found", err=True)
         raise typer.Exit(1)
     return count
+
+
+def _write(rows: Iterable[Any], form: Format | ListFormat, columns: Sequence[str], keys: list[str] | None) -> int:
+    if form not in (ListFormat.VOTABLE, ListFormat.FITS):
+        return write_rows(rows, Format(form), sys.stdout, columns, chosen=keys)
+    from avcd.views.exchange import write_fits, write_votable
+
+    if form is ListFormat.FITS and sys.stdout.isatty():
+        raise UsageError("--format fits is binary: send it to a file, as in: avcd frames --format fits > frames.fits")
+    writer = write_votable if form is ListFormat.VOTABLE else write_fits
+    return writer(rows, sys.stdout.buffer, columns, keys)
 
 
 def user_name() -> str:

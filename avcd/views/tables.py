@@ -47,6 +47,16 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class ListFormat(StrEnum):
+    """How lists are written: also as astronomers exchange tables."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    VOTABLE = "votable"
+    FITS = "fits"
+
+
 def write_rows(
     rows: Iterable[Row], form: Format, stream: TextIO, columns: Sequence[str], *, chosen: Sequence[str] | None = None
 ) -> int:
