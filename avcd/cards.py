@@ -25,7 +25,7 @@ _STRUCTURAL = re.compile(
 # Any older statement of world coordinates would contradict the one that is written.
 _WORLD = re.compile(
     r"^(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d_\d|PV\d_\d+|LONPOLE|LATPOLE|RADESYS"
-    r"|RADECSYS|EQUINOX|MJDREF|[AB]P?_ORDER|[AB]P?_\d_\d|[AB]_DMAX|TR\d_\d+)$"
+    r"|RADECSYS|EQUINOX|EPOCH|MJDREF|[AB]P?_ORDER|[AB]P?_\d_\d|[AB]_DMAX|TR\d_\d+)$"
 )
 _TYPES = {
     ProductKind.MASTER_BIAS: "MASTER BIAS",

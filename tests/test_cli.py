@@ -17,7 +17,7 @@ from avcd.daemon.lock import HomeLock
 from cli_calls import Call
 
 COMMANDS = ["init", "demo", "run", "ingest", "frames", "nights", "observations", "products", "masters", "jobs", "files",
-            "show", "why", "plan", "flag", "unflag", "close", "doctor", "db", "config"]  # fmt: skip
+            "show", "why", "plan", "flag", "unflag", "close", "retry", "doctor", "db", "config"]  # fmt: skip
 
 
 @pytest.fixture
@@ -163,6 +163,48 @@ def test_doctor_finds_what_is_wrong(call, home):
     failed = {one["check"]: one["detail"] for one in said.json if one["outcome"] == "fail"}
     assert set(failed) == {"drop drop", "catalogue", "recipes"}
     assert "nonsense" in failed["recipes"]
+
+
+def test_doctor_finds_a_catalogue_whose_pages_are_damaged(call, home):
+    path = home / "catalogue.sqlite"
+    whole = path.read_bytes()
+    assert "fail" not in {one["outcome"] for one in call("doctor", "--format", "json").json}
+    for start in range(len(whole) // 2, len(whole) - 4096, 8192):
+        whole = whole[:start] + bytes(range(256)) * 8 + whole[start + 2048 :]
+    path.write_bytes(whole)
+    rows = {one["check"]: one for one in call("doctor", "--format", "json").json}
+    assert rows["catalogue"]["outcome"] == "fail"
+    assert "damaged" in rows["catalogue"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["close", ""], "no observation is named"),
+        (["frames", "--type", "nonsense"], "there is no nonsense; there are"),
+        (["jobs", "--status", "bogus"], "there is no bogus; there are"),
+        (["frames", "--night", "yesterday"], "no date such as"),
+        (["flag", "abc", "--reason", " "], "--reason is empty"),
+        (["retry", "abc"], "names 0 dead jobs"),
+    ],
+)
+def test_a_slip_of_the_fingers_is_wrong_usage_and_no_empty_list(call, home, words, said):
+    found = call(*words)
+    assert found.code == 2
+    assert said in found.err
+    assert found.out == ""
+
+
+def test_retry_without_any_dead_job_says_so(call, home):
+    assert call("retry").out == "0 dead jobs will be tried again\n"
+
+
+def test_an_archive_that_cannot_be_made_is_named(call, home):
+    settings = home / "avcd.toml"
+    settings.write_text(settings.read_text().replace('path = "archive"', 'path = "/proc/none"'))
+    said = call("run", "--until-idle")
+    assert said.code == 2
+    assert "[archive] path: /proc/none cannot be made" in said.err
 
 
 def test_doctor_and_run_know_the_daemon_that_is_there(call, home):

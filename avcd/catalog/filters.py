@@ -13,6 +13,7 @@ from sqlalchemy import JSON, Connection, String, Table, func, select
 from avcd.catalog.models import file_frames, files, frames, jobs, products
 from avcd.catalog.where import parse_where
 from avcd.errors import UsageError
+from avcd.frame import FrameStatus, ImageType, JobState, ProductKind, ProductStatus
 
 NAMES = ("telescope", "night", "target", "filter", "type", "status", "since", "until", "where", "sort", "limit")
 _MJD_OF_1970 = 40587.0
@@ -50,6 +51,7 @@ class Filters:
         unknown = sorted(set(given) - set(NAMES))
         if unknown:
             raise UsageError(f"no filter is named {', '.join(unknown)}; there are {', '.join(NAMES)}")
+        _refuse_misspelt(given)
         sort = str(given.pop("sort", default_sort))
         limit = given.pop("limit", None)
         if limit is not None and int(limit) < 0:
@@ -76,6 +78,26 @@ class Filters:
         known.sort(key=lambda row: row[self.sort], reverse=self.descending)
         known += [row for row in found if row[self.sort] is None]
         return iter(known if self.limit is None else known[: self.limit])
+
+
+_TYPES = frozenset(str(one) for kind in (ImageType, ProductKind) for one in kind)
+_STATES = frozenset(str(one) for kind in (FrameStatus, ProductStatus, JobState) for one in kind) | {"open", "closed"}
+
+
+def _refuse_misspelt(given: Mapping[str, Any]) -> None:
+    """A word that no frame, product or job can ever have is a slip of the fingers, not an empty list."""
+    for name, known in (("type", _TYPES), ("status", _STATES)):
+        value = given.get(name, ())
+        words = value.split(",") if isinstance(value, str) else value
+        wrong = [str(one).strip() for one in words if str(one).strip() not in known]
+        if wrong:
+            raise UsageError(f"{name}: there is no {', '.join(wrong)}; there are {', '.join(sorted(known))}")
+    night = given.get("night", ())
+    for one in night.split(",") if isinstance(night, str) else night:
+        try:
+            datetime.date.fromisoformat(str(one).strip())
+        except ValueError:
+            raise UsageError(f"night: {one!r} is no date such as 2026-01-15") from None
 
 
 def ordered_ids(connection: Connection, table: Table, chosen: Filters) -> list[Any]:

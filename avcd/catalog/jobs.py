@@ -144,6 +144,18 @@ class Jobs(Database):
 
         return self.write(work)
 
+    def give_back(self, claim: Claim) -> None:
+        """Make a claimed job ready again without a failure on its record: it was not its fault."""
+
+        def work(connection: Connection) -> None:
+            here = and_(jobs.c.id == claim.job_id, jobs.c.token == claim.token, jobs.c.state == JobState.RUNNING)
+            mine = and_(attempts.c.job == claim.job_id, attempts.c.number == claim.attempt)
+            connection.execute(update(attempts).where(mine, attempts.c.outcome.is_(None)).values(outcome="released"))
+            connection.execute(delete(jobs).where(here, ~jobs.c.wanted))
+            connection.execute(update(jobs).where(here).values(**_FREE, state=JobState.READY))
+
+        self.write(work)
+
     def release(self, owner: str) -> int:
         """Make every job that this owner left running ready again; returns how many. For a start after a crash."""
 

@@ -104,6 +104,10 @@ def _daemon(home: Home) -> Row:
 def _catalog(home: Home) -> Iterator[Row]:
     try:
         with open_catalog(home) as catalog:
+            damage = catalog.damage()
+            if damage:
+                yield _row("catalogue", "fail", f"damaged: {damage}; stop the daemon and bring back a copy")
+                return
             stats = catalog.stats()
             yield _row("catalogue", "ok", catalog.url.render_as_string())
     except AvcdError as error:

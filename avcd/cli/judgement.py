@@ -29,6 +29,7 @@ def flag(
     home: HomeOption = None,
 ) -> None:
     """Reject a frame or product: everything made from it is made again without it."""
+    _need(reason)
     with open_catalog(load_home_for(home)) as catalog:
         kind, found = find_one(catalog, identity)
         catalog.flag(found, reason, user_name(), time.time(), kind="note" if note else "reject")
@@ -37,6 +38,7 @@ def flag(
 
 def unflag(identity: IdArgument, reason: ReasonOption, home: HomeOption = None) -> None:
     """Withdraw the rejection of a frame or product."""
+    _need(reason)
     with open_catalog(load_home_for(home)) as catalog:
         kind, found = find_one(catalog, identity)
         catalog.unflag(found, reason, user_name(), time.time())
@@ -57,8 +59,15 @@ def close(
         typer.echo(_close(catalog, observation))
 
 
+def _need(reason: str) -> None:
+    if not reason.strip():
+        raise UsageError("--reason is empty: whoever reads it in ten years wants to know")
+
+
 def _close(catalog: Catalog, text: str) -> str:
     groups = {one.subject: one for one in catalog.open_groups()}
+    if not text.strip():
+        raise UsageError("no observation is named; see: avcd observations")
     fits = [text] if text in groups else [one for one in groups if one.startswith(text)]
     if len(fits) > 1:
         raise UsageError(f"{text!r} may mean any of {', '.join(fits[:8])}; say more of it")

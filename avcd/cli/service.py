@@ -48,7 +48,7 @@ def run(
     else:
         code = Daemon(loaded).run(until_idle=until_idle)
     if code:
-        typer.echo("avcd: jobs died; see: avcd jobs --status dead", err=True)
+        typer.echo("avcd: jobs died, or a drop directory cannot be looked at; see: avcd doctor", err=True)
     raise typer.Exit(code)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from astropy.visualization import ZScaleInterval
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import uniform_filter
 
 from avcd.compose.resampling import UNUSABLE
@@ -31,7 +31,7 @@ def preview_png(
     params
         Of the recipe: longest_side_px, contrast (of the zscale interval).
     caption
-        Written into the picture's corner, such as "provisional".
+        Written below the picture, such as "provisional".
 
     Returns
     -------
@@ -46,7 +46,7 @@ def preview_png(
     grey = (_stretched(_filled(small), float(params["contrast"])) * 255 + 0.5).astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(grey[::-1]))
     if caption:
-        _write(picture, caption)
+        picture = _captioned(picture, caption)
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=False, compress_level=6)
     return stream.getvalue()
@@ -94,9 +94,13 @@ def _filled(image: np.ndarray) -> np.ndarray:
     return np.where(hole & (near > 0.5), mean, image)
 
 
-def _write(picture: Image.Image, caption: str) -> None:
-    """A dark label with bright letters, readable on any sky."""
-    draw = ImageDraw.Draw(picture)
-    box = draw.textbbox((8, 6), caption)
-    draw.rectangle((box[0] - 4, box[1] - 3, box[2] + 4, box[3] + 3), fill=0)
-    draw.text((8, 6), caption, fill=255)
+def _captioned(picture: Image.Image, caption: str) -> Image.Image:
+    """The picture with a caption in a strip below it, which hides nothing; large enough for the picture's size."""
+    size = max(10, max(picture.size) // 40)
+    font = ImageFont.load_default(size)
+    left, top, right, bottom = (int(one) for one in font.getbbox(caption))
+    height = bottom - top + size
+    whole = Image.new("L", (max(picture.width, right - left + size), picture.height + height), 0)
+    whole.paste(picture, ((whole.width - picture.width) // 2, 0))
+    ImageDraw.Draw(whole).text((size // 2 - left, picture.height + size // 2 - top), caption, fill=255, font=font)
+    return whole

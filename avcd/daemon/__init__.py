@@ -26,7 +26,7 @@ from avcd.daemon.completion import due_closures
 from avcd.daemon.intake import Intake
 from avcd.daemon.lock import HomeLock
 from avcd.daemon.notify import notify, watchdog_interval_s
-from avcd.errors import TransientError
+from avcd.errors import ConfigError, TransientError
 from avcd.frame import JobState, ProductSpec
 from avcd.headers.profiles import load_profiles
 from avcd.planner import plan, planning_digest
@@ -97,7 +97,7 @@ class Daemon:
         Returns
         -------
         int
-            0; 1 when a job died meanwhile.
+            0; 1 when a job died meanwhile, or at last a drop directory could not be looked at.
 
         Raises
         ------
@@ -125,7 +125,10 @@ class Daemon:
         owner = f"{socket.gethostname()}:{home.path}"
         self._catalog.release(owner)
         self._retry_interrupted()
-        home.archive.mkdir(parents=True, exist_ok=True)
+        try:
+            home.archive.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"[archive] path: {home.archive} cannot be made: {error.strerror}") from None
         sweep_temporaries(home.archive)
         place = Workplace(home.roots, home.archive, settings.workers.memory_bytes // settings.workers.processes)
         self._runner = Runner(self._catalog, place, settings.workers, owner, self._clock, self._job_ended)
@@ -147,7 +150,7 @@ class Daemon:
             sweep_temporaries(home.archive)
             for one, handler in restore.items():
                 signal.signal(one, handler)
-        return 1 if self._runner.died else 0
+        return 1 if self._runner.died or (until_idle and self._intake.unseen) else 0
 
     def _schedule(self) -> BackgroundScheduler:
         scheduler = BackgroundScheduler(timezone="UTC")

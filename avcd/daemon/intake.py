@@ -42,6 +42,7 @@ class Intake:
         self._tracker: SettledFiles[tuple[str, str]] = SettledFiles(home.settings.watch.quiet_s, clock)
         self._ready: dict[tuple[str, str], None] = {}
         self.markers: list[tuple[str, str]] = []
+        self.unseen: set[str] = set()  # roots that the last look could not list
         self.found = 0
         self.ingested = 0
 
@@ -72,7 +73,9 @@ class Intake:
             known = self._catalog.known_files(root)
             try:
                 scan = scan_root(self._catalog, root, base, known, self._clock())
+                self.unseen.discard(root)
             except StorageError as error:
+                self.unseen.add(root)
                 # A share that is not mounted is no reason to forget what lay on it, nor to skip the others.
                 log.warning("drop directory %s cannot be looked at: %s", root, error)
                 continue

@@ -19,6 +19,7 @@ from avcd.reduction.planes import CCDData
 
 # A dark whose level is above half of the bias's holds that bias still.
 _BIAS_SHARE = 0.5
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def reduce_frame(
 def _start(raw: CCDData, detector: Detector, params: Mapping[str, Any]) -> _Run:
     data = np.array(raw.data, dtype=np.float32)
     mask = np.zeros(data.shape, np.uint16) if raw.mask is None else np.array(raw.mask, dtype=np.uint16)
+    data[np.abs(data) > _LARGEST] = np.nan  # no detector counts so far; squared it would overflow
     mask[~np.isfinite(data)] |= np.uint16(MaskBit.NON_FINITE)
     if detector.saturation_adu is not None:
         mask[data >= float(params["full_well_fraction"]) * detector.saturation_adu] |= np.uint16(MaskBit.SATURATED)

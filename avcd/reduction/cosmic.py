@@ -16,6 +16,7 @@ _MARGIN = 0.9  # the sharpest stars are a little sharper than the typical one
 _SHARP_SIGMA = 5.0
 _BRIGHT_SIGMA = 10.0
 _FEWEST_STARS = 5
+_SMALLEST_PX = 8  # narrower frames are left alone: astroscrappy reads beyond those of three pixels and less
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
@@ -51,6 +52,8 @@ def find_cosmic_rays(
     van Dokkum 2001, PASP 113, 1420.
     """
     values = np.ascontiguousarray(data, dtype=np.float32)
+    if min(values.shape) < _SMALLEST_PX:
+        return np.zeros(values.shape, bool), values
     struck, cleaned = astroscrappy.detect_cosmics(
         values,
         inmask=mask,

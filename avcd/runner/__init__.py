@@ -58,6 +58,7 @@ class Runner:
         self._on_done = on_done
         self._pool: ProcessPoolExecutor | None = None
         self._running: dict[Future[Published], Claim] = {}
+        self._suspects: set[str] = set()  # jobs that were under way when a worker process died: one at a time
         self._renewed = clock()
         self.died = 0
 
@@ -77,6 +78,9 @@ class Runner:
         moved = self._feed()
         if self._running:
             done, _ = wait(self._running, timeout=timeout_s, return_when=FIRST_COMPLETED)
+            if len(self._running) > 1 and any(isinstance(one.exception(), BrokenProcessPool) for one in done):
+                done = self._suspect_all()
+                moved = True
             for future in done:
                 self._settle(future, self._running.pop(future))
                 moved = True
@@ -86,9 +90,11 @@ class Runner:
 
     def _feed(self) -> bool:
         moved = False
-        while len(self._running) < self._settings.processes:
+        while len(self._running) < (1 if self._suspects else self._settings.processes):
             claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
             if claim is None:
+                if not self._running:  # a suspect that the plan dropped must not slow the others down for good
+                    self._suspects.clear()
                 break
             faults.reach("leased")
             try:
@@ -112,8 +118,27 @@ class Runner:
             )
         return self._pool
 
+    def _suspect_all(self) -> set[Future[Published]]:
+        """A worker process died, and took the others with it: nobody is charged, and each job is tried alone.
+
+        Returns
+        -------
+        set of Future
+            Those that had finished before.
+        """
+        wait(self._running)
+        broken = [one for one in self._running if isinstance(one.exception(), BrokenProcessPool)]
+        log.warning("a worker process died (out of memory, or killed); %d jobs are tried one by one", len(broken))
+        for future in broken:
+            claim = self._running.pop(future)
+            self._suspects.add(claim.job_id)
+            self._catalog.give_back(claim)
+        self._drop_pool()
+        return set(self._running)
+
     def _settle(self, future: Future[Published], claim: Claim) -> None:
         spec = claim.spec
+        self._suspects.discard(claim.job_id)
         try:
             published = future.result()
             faults.reach("before_commit")

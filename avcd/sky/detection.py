@@ -106,11 +106,12 @@ def detect_sources(
     -------
     Sources
         Hot pixels, cosmic rays, columns and trails are left out: they are sharper than any star of the frame can be.
+        None in a frame of less than 16 pixels on a side.
 
     Raises
     ------
     ProcessingError
-        The frame is too small or has no usable pixel.
+        The frame has no usable pixel.
 
     Notes
     -----
@@ -121,10 +122,10 @@ def detect_sources(
     bits = _bits(mask, image.shape)
     finite = np.isfinite(image)
     unusable = ((bits & ~np.uint16(_USABLE)) != 0) | ~finite
-    if min(image.shape) < _SMALLEST_PX or unusable.all():
-        raise ProcessingError(
-            f"no stars can be looked for in {image.shape[1]}x{image.shape[0]} pixels, all masked or too few"
-        )
+    if unusable.all():
+        raise ProcessingError("no stars can be looked for: every pixel is masked or has no value")
+    if min(image.shape) < _SMALLEST_PX:
+        return _no_sources(image, ~unusable)
     saturated = (bits & np.uint16(MaskBit.SATURATED)) != 0
     if saturation is not None:
         saturated |= image >= saturation
@@ -135,6 +136,12 @@ def detect_sources(
     found = _extract(image, error, unusable, sigma, minimum_px)
     doubtful = unusable | ((bits & np.uint16(MaskBit.COSMIC_RAY)) != 0)
     return _measure(image, error, found, saturated, doubtful, unusable, background, rms)
+
+
+def _no_sources(image: np.ndarray, usable: np.ndarray) -> Sources:
+    level, scatter = float(np.median(image[usable])), float(np.std(image[usable]))
+    empty = {name: np.empty(0, np.int64 if name == "flags" else np.float64) for name in _COLUMNS}
+    return Sources(**empty, background=np.full_like(image, level), background_rms=np.full_like(image, scatter))
 
 
 def _bits(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -165,6 +165,24 @@ def test_cosmic_rays_are_found_and_stars_are_not(make_detector, parameters):
     assert found.metrics["cosmic_ray_px"] == flagged.sum()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1000), (3, 1000), (1000, 2), (7, 50)])
+def test_a_strip_is_reduced_without_a_look_for_cosmic_rays(shape, parameters):
+    """astroscrappy writes beyond the memory of frames of three pixels and less on a side."""
+    frame = np.random.default_rng(1).normal(500, 10, shape)
+    found = reduce_frame(raw(frame), Masters(), Detector(1.6, 8), 1, parameters["reduced"])
+    np.testing.assert_allclose(found.ccd.data, frame * 1.6, rtol=1e-5)
+    assert not found.ccd.mask.any()
+
+
+def test_values_that_no_detector_counts_are_no_values(detector, parameters):
+    frame = detector.expose(1, 500)
+    frame[5, 5], frame[6, 6], frame[7, 7] = 1e38, -1e38, np.inf
+    found = reduce_frame(raw(frame), Masters(), Detector(1.6, 8), 1, parameters["reduced"])
+    for place in ((5, 5), (6, 6), (7, 7)):
+        assert found.ccd.mask[place] & MaskBit.NON_FINITE
+    assert np.isfinite(found.ccd.data).all()
+
+
 @pytest.mark.parametrize("gain", [0.4, 1.0, 2.5])
 def test_bright_stars_below_saturation_are_not_taken_for_saturated(gain, make_detector, parameters):
     """The saturation level is in adu, the pixels in electrons: with a gain above one they must not be mixed up."""

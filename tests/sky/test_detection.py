@@ -80,9 +80,15 @@ def test_saturated_masked_and_cut_stars_are_flagged():
     assert measure_quality(image, mask, found)["saturated_px"] == 1
 
 
-def test_nothing_to_look_at_is_an_error_that_says_so():
+def test_nothing_to_look_at_is_an_error_that_says_so_and_a_strip_has_no_stars():
     with pytest.raises(ProcessingError, match="no stars can be looked for"):
         detect_sources(np.ones((40, 40), np.float32), np.ones((40, 40), bool))
+    for shape in ((1, 1), (3, 1000), (15, 100)):
+        strip = np.random.default_rng(1).normal(100, 10, shape).astype(np.float32)
+        found = detect_sources(strip, None)
+        assert len(found) == 0
+        assert measure_quality(strip, None, found)["stars"] == 0
+        assert len(found.to_table()) == 0
 
 
 def test_the_table_has_units_and_positions_on_the_sky():
