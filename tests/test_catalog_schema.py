@@ -180,6 +180,6 @@ def test_a_deadlock_is_tried_again(emptied_postgresql):
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert len(tries) == 3
+    assert len(tries) >= 3  # the loser tries again, and may lose once more
     assert catalog.revision("T20/CCD") == catalog.revision("T5/CCD") == 21
     catalog.close()
