@@ -10,14 +10,15 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, String, Table, func, select
 
+from avcd.catalog.cone import parse_cone, within
 from avcd.catalog.models import file_frames, files, frames, jobs, products
 from avcd.catalog.where import parse_where
 from avcd.errors import UsageError
 from avcd.frame import FrameStatus, ImageType, JobState, ProductKind, ProductStatus
 
-NAMES = ("telescope", "night", "target", "filter", "type", "status", "since", "until", "where", "sort", "limit")
+NAMES = ("telescope", "night", "target", "filter", "type", "status", "since", "until", "cone", "where", "sort", "limit")
 _MJD_OF_1970 = 40587.0
-_OF_FRAMES = ("telescope", "night", "target", "filter", "type", "since", "until", "where")
+_OF_FRAMES = ("telescope", "night", "target", "filter", "type", "since", "until", "cone", "where")
 _GROUP_KEYS = ("id", "telescope", "target_name", "night", "state", "revision")
 # What comes after the wanted column, so that the order is complete.
 _TIES = {
@@ -158,8 +159,15 @@ def _made_conditions(table: Table, chosen: Filters) -> list[Any]:
 
 
 def _where(chosen: Filters, table: Table) -> list[Any]:
-    text = chosen.wanted.get("where")
-    return [] if text is None else [parse_where(str(text), table)]
+    found = []
+    text, cone = chosen.wanted.get("where"), chosen.wanted.get("cone")
+    if cone is not None:
+        if "s_ra" not in table.c:
+            raise UsageError("--cone: these have no place on the sky; frames and products have")
+        found.append(within(parse_cone(str(cone)), table.c.s_ra, table.c.s_dec))
+    if text is not None:
+        found.append(parse_where(str(text), table))
+    return found
 
 
 def _file_conditions(chosen: Filters) -> list[Any]:

@@ -83,7 +83,10 @@ class FrameRow(_Base, table=True):
 
     __tablename__ = "frame"
     # The header's index is PostgreSQL's alone: elsewhere it would be a copy of every header.
-    __table_args__ = (Index("ix_frame_header", "header", postgresql_using="gin"),)
+    __table_args__ = (
+        Index("ix_frame_header", "header", postgresql_using="gin"),
+        Index("ix_frame_position", "s_dec", "s_ra"),
+    )
 
     id: str = _key()
     camera: str = _text(index=True)

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Executable, Table, create_engine, eve
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from avcd.catalog.cone import teach_sqlite
 from avcd.errors import AvcdError, ConfigError, DatabaseBusyError, StorageError
 from avcd.resources import shipped
 
@@ -172,6 +173,7 @@ def _make_engine(url: Any) -> Engine:
         connection.isolation_level = None
         for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}").close()
+        teach_sqlite(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

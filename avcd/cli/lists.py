@@ -31,6 +31,13 @@ Where = Annotated[
         help="As \"header.AIRMASS < 1.5 and filter in ('r', 'g')\": columns, header.KEYWORD, metric.NAME.",
     ),
 ]
+Cone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="'RA DEC RADIUS'",
+        help="Centres within a radius: degrees, or as '05:35:17 -05:23:28 30m' (d, m or s of arc).",
+    ),
+]
 Columns = Annotated[
     str | None, typer.Option("--columns", metavar="A,B", help="What to show; --format json shows what there is.")
 ]
@@ -65,6 +72,7 @@ def _list_command(name: str, shown: Sequence[str]) -> Any:
         status: Status = None,
         since: Since = None,
         until: Until = None,
+        cone: Cone = None,
         where: Where = None,
         chosen: Columns = None,
         sort: Sort = None,
@@ -74,7 +82,7 @@ def _list_command(name: str, shown: Sequence[str]) -> Any:
     ) -> None:
         filters = {
             "telescope": telescope, "night": night, "target": target, "filter": filter_name, "type": type_name,
-            "status": status, "since": since, "until": until, "where": where, "sort": sort, "limit": limit,
+            "status": status, "since": since, "until": until, "cone": cone, "where": where, "sort": sort, "limit": limit,
         }  # fmt: skip
         with open_catalog(load_home_for(home)) as catalog:
             rows = _masters(catalog, filters) if name == "masters" else getattr(catalog, name)(**filters)
