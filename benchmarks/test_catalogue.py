@@ -24,7 +24,7 @@ QUERIES = {
     "telescope and night": {"telescope": "T3", "night": "2020-06-10"},
     "night and filter": {"night": "2020-06-10", "filter": "r"},
     "target and filter": {"target": "Target 123", "filter": "r"},
-    "telescope and type, first 100": {"telescope": "T3", "type": "dark", "limit": 100},
+    "telescope and type, first 100": {"telescope": "T4", "type": "dark", "limit": 100},
     "telescope and filter, newest 100": {"telescope": "T3", "filter": "r", "sort": "-t_min", "limit": 100},
     "where exposure and airmass, first 100": {"where": "exposure_s > 100 and header.AIRMASS < 1.2", "limit": 100},
     "cone of 1 degree": {"cone": "120 30 1"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,13 +104,13 @@ def _refuse_misspelt(given: Mapping[str, Any]) -> None:
 def ordered_ids(connection: Connection, table: Table, chosen: Filters) -> list[Any]:
     """The ids of the rows that pass, in order. Unknown values come last on either database, whichever the direction."""
     conditions = {"frame": frame_conditions, "file": _file_conditions}.get(table.name)
-    where = conditions(chosen) if conditions else _made_conditions(table, chosen)
+    where = conditions(connection, chosen) if conditions else _made_conditions(connection, table, chosen)
     statement = select(table.c.id).where(*where)
     if table.name == "frame" and chosen.values("status"):
         statement = statement.where(table.c.status.in_(chosen.values("status") or []))
     column = _sort_column(table, chosen.sort)
     first = _bytewise(connection, column)
-    statement = statement.order_by(column.is_(None), first.desc() if chosen.descending else first)
+    statement = statement.order_by((first.desc() if chosen.descending else first.asc()).nulls_last())
     for name in _TIES[table.name]:
         statement = statement.order_by(_bytewise(connection, table.c[name]))
     if chosen.limit is not None:
@@ -135,10 +135,10 @@ def _bytewise(connection: Connection, column: Any) -> Any:
     return column.collate("C") if is_text and connection.dialect.name == "postgresql" else column
 
 
-def frame_conditions(chosen: Filters) -> list[Any]:
+def frame_conditions(connection: Connection, chosen: Filters) -> list[Any]:
     """The conditions on frames, less that on their status."""
     columns = {"telescope": frames.c.telescope, "target": frames.c.target_name, "type": frames.c.image_type}
-    found = _common_conditions(chosen, {**columns, "night": frames.c.night, "filter": frames.c.filter})
+    found = _common_conditions(connection, chosen, {**columns, "night": frames.c.night, "filter": frames.c.filter})
     for name in ("since", "until"):
         bound = chosen.wanted.get(name)
         if bound is not None:
@@ -146,11 +146,11 @@ def frame_conditions(chosen: Filters) -> list[Any]:
     return found + _where(chosen, frames)
 
 
-def _made_conditions(table: Table, chosen: Filters) -> list[Any]:
+def _made_conditions(connection: Connection, table: Table, chosen: Filters) -> list[Any]:
     """The conditions on products or jobs."""
     status = table.c.status if table is products else table.c.state
     columns = {"telescope": table.c.telescope, "target": table.c.target_name, "type": table.c.kind, "status": status}
-    found = _common_conditions(chosen, {**columns, "night": table.c.night, "filter": table.c.filter})
+    found = _common_conditions(connection, chosen, {**columns, "night": table.c.night, "filter": table.c.filter})
     for name in ("since", "until"):
         bound = chosen.wanted.get(name)
         if bound is not None:
@@ -170,15 +170,15 @@ def _where(chosen: Filters, table: Table) -> list[Any]:
     return found
 
 
-def _file_conditions(chosen: Filters) -> list[Any]:
+def _file_conditions(connection: Connection, chosen: Filters) -> list[Any]:
     found = [] if chosen.values("status") is None else [files.c.status.in_(chosen.values("status") or [])]
     if any(chosen.wanted.get(name) is not None for name in _OF_FRAMES):
         held = select(file_frames.c.file).join(frames, frames.c.id == file_frames.c.frame)
-        found.append(files.c.id.in_(held.where(*frame_conditions(chosen))))
+        found.append(files.c.id.in_(held.where(*frame_conditions(connection, chosen))))
     return found
 
 
-def _common_conditions(chosen: Filters, columns: Mapping[str, Any]) -> list[Any]:
+def _common_conditions(connection: Connection, chosen: Filters, columns: Mapping[str, Any]) -> list[Any]:
     found = []
     for name, column in columns.items():
         values = chosen.values(name)
@@ -186,12 +186,30 @@ def _common_conditions(chosen: Filters, columns: Mapping[str, Any]) -> list[Any]
             continue
         if name == "target":  # "M42" is also M 42
             plain = [re.sub(r"\s+", "", one).lower() for one in values]
-            found.append(func.replace(func.lower(column), " ", "").in_(plain))
+            found.append(_spelled(connection, column, _squeezed, plain))
         elif name == "telescope":
-            found.append(func.lower(column).in_([one.lower() for one in values]))
+            found.append(_spelled(connection, column, func.lower, [one.lower() for one in values]))
         else:  # the case of a filter's name counts: r and R are two filters
             found.append(column.in_(values))
     return found
+
+
+def _squeezed(column: Any) -> Any:
+    return func.replace(func.lower(column), " ", "")
+
+
+def _spelled(connection: Connection, column: Any, plainly: Callable[[Any], Any], wanted: list[str]) -> Any:
+    """The condition that a column's value is wanted, however it is spelt.
+
+    A condition on what a function makes of a column is computed for every row. Frames may be many, so for them each
+    distinct value is looked at once, through its index, and those that fit stand in the condition as they are.
+    """
+    if column.table is not frames:
+        return plainly(column).in_(wanted)
+    names = select(func.min(column).label("name")).cte(f"every_{column.name}", recursive=True)
+    following = select(func.min(column)).where(column > names.c.name).scalar_subquery()
+    names = names.union_all(select(following).where(names.c.name.is_not(None)))
+    return column.in_(connection.execute(select(names.c.name).where(plainly(names.c.name).in_(wanted))).scalars().all())
 
 
 def _time_condition(name: str, bound: str, night: Any, t_min: Any) -> Any:

@@ -86,6 +86,12 @@ class FrameRow(_Base, table=True):
     __table_args__ = (
         Index("ix_frame_header", "header", postgresql_using="gin"),
         Index("ix_frame_position", "s_dec", "s_ra"),
+        # What lists choose by, in the order in which they show it.
+        Index("ix_frame_telescope", "telescope", "t_min"),
+        Index("ix_frame_target_name", "target_name", "t_min"),
+        Index("ix_frame_filter", "filter", "t_min"),
+        Index("ix_frame_image_type", "image_type", "t_min"),
+        Index("ix_frame_night", "night", "t_min"),
     )
 
     id: str = _key()
@@ -93,7 +99,7 @@ class FrameRow(_Base, table=True):
     precedence: str = _text()  # which of two readings of one frame holds: the greater text
     first_seen: float = _seconds()
     pixel_sha256: str = _text(index=True)
-    image_type: str = _text(index=True)
+    image_type: str = _text()
     status: str = _text()
     calib_level: int = CalibLevel.RAW
     profile: str = _text()
@@ -103,7 +109,7 @@ class FrameRow(_Base, table=True):
     instrument: str | None = _maybe_text()
     site: str | None = _maybe_text()
     site_longitude_deg: float | None = _maybe_number()
-    target_name: str | None = _maybe_text(index=True)
+    target_name: str | None = _maybe_text()
     filter: str | None = _maybe_text()
     binning: str | None = _maybe_text()
     naxis1: int | None = None
@@ -124,7 +130,7 @@ class FrameRow(_Base, table=True):
     t_min: float | None = Field(default=None, sa_type=Double, nullable=True, index=True)
     t_max: float | None = _maybe_number()
     date_obs: str | None = _maybe_text()
-    night: str | None = _maybe_text(index=True)
+    night: str | None = _maybe_text()
     night_rule: str | None = _maybe_text()
     s_ra: float | None = _maybe_number()
     s_dec: float | None = _maybe_number()

@@ -267,7 +267,11 @@ def _groups(connection: Connection, chosen: Filters, by: tuple[str, ...]) -> Ite
             func.count().label("count"),
             func.sum(frames.c.exposure_s).label("exposure_s"),
         )
-        .where(*frame_conditions(chosen), *(key.is_not(None) for key in keys[-1:]), frames.c.id.not_in(rejected))
+        .where(
+            *frame_conditions(connection, chosen),
+            *(key.is_not(None) for key in keys[-1:]),
+            frames.c.id.not_in(rejected),
+        )
         .where(frames.c.status == "ok", frames.c.product_id.is_(None))
         .group_by(*keys, frames.c.telescope, frames.c.night, frames.c.target_name, frames.c.obs_id, frames.c.session_id)
         .group_by(frames.c.image_type, frames.c.filter)
