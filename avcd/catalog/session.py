@@ -26,6 +26,7 @@ _BUSY_MS = 30_000
 _RETRIES = 5  # of a transaction that another one of the same moment made impossible
 _CHUNK = 2_000  # values in one IN (…): far below either database's limit
 _WRITE = "avcd_write"
+_ANALYSIS = ("PRAGMA analysis_limit=1000", "ANALYZE")
 
 
 class Database:
@@ -139,6 +140,11 @@ class Database:
         with self.read() as connection:
             found = [str(one) for one in connection.execute(text("PRAGMA quick_check(3)")).scalars()]
         return "" if found == ["ok"] else "; ".join(" ".join(one.split()) for one in found)
+
+    def analyse(self) -> None:
+        """Let SQLite look at samples of its indexes, milliseconds, so that it chooses the right one; PostgreSQL does so itself."""
+        if self.url.get_backend_name() == "sqlite":
+            self.write(lambda connection: [connection.exec_driver_sql(one).close() for one in _ANALYSIS])
 
     def check(self) -> None:
         """Make sure that the tables are those of this version.

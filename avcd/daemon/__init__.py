@@ -41,6 +41,7 @@ log = logging.getLogger("avcd.daemon")
 _COMPLETION_S = 15.0
 _FACTS_S = 2.0  # between two looks for facts that others wrote (a flag, a closure, another home's frames)
 _RETRY_S = 900.0  # jobs that a full disk or the like killed are tried again this often
+_STATISTICS_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class Daemon:
             notify("READY=1")
             log.info("watching %s", ", ".join(f"{name}={path}" for name, path in home.roots.items()))
             self._loop(until_idle)
+            self._catalog.analyse()
         finally:
             notify("STOPPING=1")
             scheduler.shutdown(wait=False)
@@ -163,6 +165,7 @@ class Daemon:
         every(min(_COMPLETION_S, max(1.0, self._home.settings.completion.quiet_s / 4)), "completion")
         every(_FACTS_S, "facts")
         every(_RETRY_S, "retry")
+        every(_STATISTICS_S, "statistics")
         # Nights end at local noon, sites lie at every longitude: the roll-over is looked for on every hour.
         scheduler.add_job(self._wake.put, "cron", args=["completion"], minute=0)
         alive_s = watchdog_interval_s()
@@ -212,6 +215,8 @@ class Daemon:
             moved |= self._close(idle=True)
         elif "completion" in due:
             moved |= self._close(idle=False)
+        if "statistics" in due:
+            self._catalog.analyse()
         if "retry" in due and not until_idle:
             moved |= self._retry_interrupted()
         if moved or "facts" in due:
