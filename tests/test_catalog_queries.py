@@ -1,7 +1,10 @@
 """What people ask the catalogue: lists with filters and order, and finding things by name. On both databases."""
 
+import shutil
+
 import pytest
 
+from avcd.catalog import Catalog
 from avcd.frame import FileReading, ImageType, ProductKind
 from catalogue import (
     OBSERVATION,
@@ -205,3 +208,18 @@ def test_stats_count_everything(filled):
     assert stats["files"] == {"ok": 5}
     assert stats["jobs"] == {"ready": 1}
     assert (stats["cameras"], stats["observations"], stats["open_groups"]) == (2, 2, 3)
+
+
+def test_the_index_that_tells_most_is_chosen_by_sqlite(sqlite_template, tmp_path):
+    """Without a look at samples it takes whichever of two indexes comes first."""
+    path = tmp_path / "catalogue.sqlite"
+    shutil.copyfile(sqlite_template, path)
+    catalog = Catalog(f"sqlite:///{path}")
+    record(catalog, *(make_frame(f"{n}", filter="r", target_name=f"Target {n}") for n in range(300)))
+    catalog.analyse()
+    with catalog.read() as connection:
+        plan = connection.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT id FROM frame WHERE filter IN ('r') AND target_name IN ('Target 7')"
+        ).fetchall()
+    catalog.close()
+    assert "ix_frame_target_name" in str(plan)

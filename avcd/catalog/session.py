@@ -144,7 +144,12 @@ class Database:
     def analyse(self) -> None:
         """Let SQLite look at samples of its indexes, milliseconds, so that it chooses the right one; PostgreSQL does so itself."""
         if self.url.get_backend_name() == "sqlite":
-            self.write(lambda connection: [connection.exec_driver_sql(one).close() for one in _ANALYSIS])
+
+            def work(connection: Connection) -> None:
+                for one in _ANALYSIS:
+                    connection.exec_driver_sql(one).close()
+
+            self.write(work)
 
     def check(self) -> None:
         """Make sure that the tables are those of this version.
