@@ -83,7 +83,7 @@ def _close(catalog: Catalog, text: str) -> str:
 def retry(
     job: Annotated[
         str | None,
-        typer.Argument(metavar="[JOB]", help="Its id as `avcd jobs --status dead` shows it. Else all that are dead."),
+        typer.Argument(metavar="JOB", help="Its id as `avcd jobs --status dead` shows it. Else all that are dead."),
     ] = None,
     home: HomeOption = None,
 ) -> None:

@@ -13,6 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Make the tables."""
     op.create_table(
         "camera",
         sa.Column("name", sa.Text(), nullable=False),
@@ -280,6 +281,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop them."""
     op.drop_table("product_input")
     op.drop_table("job_input")
     op.drop_table("file_frame")

@@ -14,6 +14,7 @@ BEFORE = ("target_name", "image_type", "night")  # had an index of their own
 
 
 def upgrade() -> None:
+    """Make the indexes."""
     for name in BEFORE:
         op.drop_index(f"ix_frame_{name}", table_name="frame")
     for name in LISTED:
@@ -22,6 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Bring back those of before."""
     op.drop_index("ix_frame_position", table_name="frame")
     for name in LISTED:
         op.drop_index(f"ix_frame_{name}", table_name="frame")
