@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class ImageType(StrEnum):
@@ -113,13 +113,20 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     """One header card, in the file's order. COMMENT, HISTORY and blank cards carry their text in ``value``."""
 
     keyword: str
     value: str | int | float | bool | None
     comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderText:
+    """A header as the catalogue keeps it, as JSON: every card in order, and the first value of each keyword."""
+
+    cards: str
+    values: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +189,7 @@ class Frame:
     warnings: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     cards: tuple[Card, ...] = ()
+    header_text: HeaderText | None = field(default=None, compare=False, repr=False)  # of ``cards``, where it was made
     product_id: str | None = None  # set when avcd's own product is found in a drop directory
 
     @property

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from avcd.frame import Card
+from avcd.frame import Card, HeaderText
 from avcd.headers.profiles import Key, Profile
 from avcd.headers.values import to_number
 
 
 @dataclass(frozen=True)
 class Hdu:
-    """One HDU as it was read: identity, cards, shape (slowest axis first), and what is wrong with its cards."""
+    """One HDU as it was read: identity, cards, shape (slowest axis first), and what is wrong with its cards.
+
+    ``exposure_id`` and ``extension`` are set for one image among several of a file: the first one's id, and its name.
+    """
 
     id: str
     pixel_sha256: str
@@ -21,6 +24,9 @@ class Hdu:
     shape: tuple[int, ...]
     is_table: bool
     problems: tuple[str, ...] = ()
+    header_text: HeaderText | None = None
+    exposure_id: str | None = None
+    extension: str | None = None
 
 
 @dataclass

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
 
 from astropy.io import fits
 
 from avcd.config import Limits
-from avcd.errors import FrameError, InputError
+from avcd.errors import FrameError, HeaderError, InputError
 from avcd.frame import Card
 from avcd.headers.archives import check_growth
+from avcd.headers.cards import COMMENTARY, Entries
 from avcd.headers.gathering import Hdu
-from avcd.headers.identity import frame_identity, header_digest, is_content, pixel_digest
-from avcd.headers.structure import check_structure
+from avcd.headers.identity import frame_identity, is_content, pixel_digest, pixel_hash
+from avcd.headers.packed import unpacked
+from avcd.headers.structure import Part, integer, read_parts
+from avcd.headers.values import to_number
 
 _CONTROL_BYTES = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 @contextmanager
 def open_hdus(data: bytes, *, scaled: bool) -> Iterator[fits.HDUList]:
-    """A FITS file in memory, opened.
+    """A FITS file in memory, opened by astropy.
 
     Parameters
     ----------
@@ -56,7 +58,8 @@ def open_hdus(data: bytes, *, scaled: bool) -> Iterator[fits.HDUList]:
 def find_hdus(data: bytes, limits: Limits) -> list[tuple[int, Hdu]]:
     """The images of a file with their HDU numbers; of a file of tables alone, its first table.
 
-    Of avcd's own products only the image itself counts, not its mask and uncertainty.
+    Of avcd's own products only the image itself counts, not its mask and uncertainty. Several images of one file are
+    one exposure: each names it, and its own place in the camera.
 
     Parameters
     ----------
@@ -67,41 +70,30 @@ def find_hdus(data: bytes, limits: Limits) -> list[tuple[int, Hdu]]:
 
     Raises
     ------
-    FrameError, ArchiveError
+    FrameError, ArchiveError, HeaderError
         Not FITS, or truncated, or nothing in it, or larger than the limits allow.
     """
-    headers = check_structure(data)
-    with open_hdus(_printable(data, headers), scaled=False) as hdus:
-        images = [(number, one) for number, one in enumerate(hdus) if _is_image(one, len(data), limits)]
-        if "AVCDID" in hdus[0].header:
-            images = images[:1]
-        primary = hdus[0].header
-        found = [(number, _image(one, primary)) for number, one in images]
-        if not found:
-            tables = [
-                (number, one) for number, one in enumerate(hdus) if isinstance(one, (fits.BinTableHDU, fits.TableHDU))
-            ]
-            found = [(number, _table(one, data)) for number, one in tables[:1]]
+    parts = read_parts(data)
+    images = [one for one in parts if _is_image(one, len(data), limits)]
+    if parts[0].entries.first("AVCDID"):
+        images = images[:1]
+    found = [(one.number, _image(one, parts, data)) for one in images]
+    if len(found) > 1:
+        first = found[0][1].id
+        found = [(number, replace(one, exposure_id=first, extension=_extension(number, one))) for number, one in found]
+    if not found:
+        tables = [one for one in parts if one.kind in ("table", "groups")]
+        found = [(one.number, _table(one, data)) for one in tables[:1]]
     if not found:
         raise FrameError("holds neither an image nor a table")
     return found
 
 
-def _printable(data: bytes, headers: list[tuple[int, int]]) -> bytes:
-    """The file with blanks in place of its headers' control characters, which the reader refuses."""
-    if not any(_CONTROL_BYTES.search(data, start, end) for start, end in headers):
-        return data
-    cleaned = bytearray(data)
-    for start, end in headers:
-        cleaned[start:end] = _CONTROL_BYTES.sub(b" ", data[start:end])
-    return bytes(cleaned)
-
-
-def _is_image(hdu: Any, packed: int, limits: Limits) -> bool:
-    if not isinstance(hdu, (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)) or not hdu.shape:
+def _is_image(part: Part, packed: int, limits: Limits) -> bool:
+    if part.kind not in ("image", "packed") or not part.shape:
         return False
-    size = math.prod(hdu.shape) * abs(int(hdu.header["BITPIX"])) // 8
-    if isinstance(hdu, fits.CompImageHDU):
+    size = part.pixel_bytes
+    if part.kind == "packed":
         check_growth(size, packed, "the tile-compressed image", limits)
     return size > 0
 
@@ -123,7 +115,7 @@ def merged_header(own: fits.Header, primary: fits.Header) -> fits.Header:
     if own is primary or int(primary.get("NAXIS", 0)) > 0:
         return found
     for card in readable_header(primary).cards:
-        commentary = card.keyword in ("COMMENT", "HISTORY", "")
+        commentary = card.keyword in COMMENTARY
         if is_content(Card(card.keyword, card.value)) and (commentary or card.keyword not in found):
             found.append(fits.Card(card.keyword, card.value, card.comment), end=True)
     return found
@@ -141,58 +133,72 @@ def readable_header(header: fits.Header) -> fits.Header:
     return found
 
 
-def _cards(header: fits.Header) -> tuple[list[Card], list[str]]:
-    """The cards as they are kept, and what is wrong with some of them."""
-    found, problems = [], []
-    for card in header.cards:
-        try:
-            value, comment = card.value, card.comment or ""
-        except fits.VerifyError:
-            card.verify("silentfix")  # makes a text of whatever stands there
-            value, comment = card.value, card.comment or ""
-            problems.append(f"{card.keyword} is not readable: {value!r}")
-        if isinstance(value, fits.card.Undefined):
-            value = None
-        elif not isinstance(value, (str, bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
-            value = str(value)
-        found.append(Card(card.keyword, value, comment))
-    return found, problems
+def header_of(part: Part, primary: Part) -> Entries:
+    """An image's header, unpacked, with what an empty primary HDU says of all extensions."""
+    own = unpacked(part.entries) if part.kind == "packed" else part.entries
+    if part is primary or integer(primary.entries, "NAXIS") > 0:
+        return own
+    known = {one.card.keyword for one in own}.difference(COMMENTARY)
+    return Entries([*own, *(one for one in primary.entries if one.content and one.card.keyword not in known)])
 
 
-def _all_cards(hdu: Any, primary: fits.Header) -> tuple[tuple[Card, ...], tuple[str, ...]]:
-    cards, problems = _cards(hdu.header)
-    if hdu.header is not primary and int(primary.get("NAXIS", 0)) == 0:
-        known = {one.keyword for one in cards} - {"COMMENT", "HISTORY", ""}
-        common, more = _cards(primary)
-        cards += [one for one in common if is_content(one) and one.keyword not in known]
-        problems += more
-    return tuple(cards), tuple(problems)
-
-
-def _image(hdu: Any, primary: fits.Header) -> Hdu:
-    cards, problems = _all_cards(hdu, primary)
-    data = hdu.data
-    # The scaling stands in the cards still: the reader was told not to apply it.
-    scale, zero = (float(hdu.header.get(key, default)) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
-    pixels = pixel_digest(data, scale, zero)
+def _image(part: Part, parts: Sequence[Part], data: bytes) -> Hdu:
+    entries = header_of(part, parts[0])
+    scale, zero = (_scaling(part.entries, key, default) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
+    shape = part.shape
+    if part.kind == "packed":
+        with open_hdus(_printable(data, parts), scaled=False) as hdus:
+            # The scaling stands in the cards still: the reader was told not to apply it.
+            pixels = pixel_digest(hdus[part.number].data, scale, zero)
+    else:
+        stored = memoryview(data)[part.start : part.start + part.pixel_bytes]
+        pixels = pixel_hash(stored, part.bits, shape, scale, zero)
     return Hdu(
-        id=frame_identity(pixels, header_digest(cards)),
+        id=frame_identity(pixels, entries.digest),
         pixel_sha256=pixels,
-        cards=cards,
-        shape=tuple(int(one) for one in data.shape),
+        cards=entries.cards,
+        header_text=entries.text,
+        shape=shape,
         is_table=False,
-        problems=problems,
+        problems=entries.problems,
     )
 
 
-def _table(hdu: Any, data: bytes) -> Hdu:
-    cards, problems = _cards(hdu.header)
+def _scaling(entries: Entries, keyword: str, default: float) -> float:
+    found = entries.first(keyword)
+    if found is None:
+        return default
+    number = to_number(found.card.value)
+    if number is None:
+        raise HeaderError(f"not readable as FITS: {keyword} is no number")
+    return number
+
+
+def _printable(data: bytes, parts: Sequence[Part]) -> bytes:
+    """The file with blanks in place of its headers' control characters, which astropy refuses."""
+    ranges = [(0 if one.number == 0 else parts[one.number - 1].end, one.start) for one in parts]
+    if not any(_CONTROL_BYTES.search(data, start, end) for start, end in ranges):
+        return data
+    cleaned = bytearray(data)
+    for start, end in ranges:
+        cleaned[start:end] = _CONTROL_BYTES.sub(b" ", data[start:end])
+    return bytes(cleaned)
+
+
+def _extension(number: int, hdu: Hdu) -> str:
+    """The name of one image among several: which detector or amplifier it is."""
+    named = next((one for one in hdu.cards if one.keyword == "EXTNAME"), None)
+    return str(named.value).strip() if named and named.value else f"HDU {number}"
+
+
+def _table(part: Part, data: bytes) -> Hdu:
     pixels = hashlib.sha256(data).hexdigest()
     return Hdu(
-        id=frame_identity(pixels, header_digest(cards)),
+        id=frame_identity(pixels, part.entries.digest),
         pixel_sha256=pixels,
-        cards=tuple(cards),
+        cards=part.entries.cards,
+        header_text=part.entries.text,
         shape=(),
         is_table=True,
-        problems=tuple(problems),
+        problems=part.entries.problems,
     )

@@ -27,6 +27,9 @@ _BOILERPLATE = re.compile(
 )
 
 
+_STORED = {8: "|u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
 def pixel_digest(data: np.ndarray, scale: float, zero: float) -> str:
     """SHA-256 of stored pixels.
 
@@ -38,9 +41,25 @@ def pixel_digest(data: np.ndarray, scale: float, zero: float) -> str:
         BSCALE and BZERO.
     """
     stored = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder(">"))
-    head = canonical_json([stored.dtype.str, list(stored.shape), float(scale), float(zero)])
+    bits = {text: bits for bits, text in _STORED.items()}[stored.dtype.str]
+    return pixel_hash(memoryview(stored.reshape(-1)).cast("B"), bits, stored.shape, scale, zero)
+
+
+def pixel_hash(stored: memoryview | bytes, bits: int, shape: tuple[int, ...], scale: float, zero: float) -> str:
+    """SHA-256 of an image's bytes as they lie in a FITS file, with what gives them meaning.
+
+    Parameters
+    ----------
+    stored
+        The pixels, big-endian.
+    bits, shape
+        BITPIX, and the axes, slowest first.
+    scale, zero
+        BSCALE and BZERO.
+    """
+    head = canonical_json([_STORED[bits], list(shape), float(scale), float(zero)])
     digest = hashlib.sha256(head.encode())
-    digest.update(stored.data if stored.size else b"")
+    digest.update(stored)
     return digest.hexdigest()
 
 

@@ -1,71 +1,159 @@
-"""Whether a file is a whole FITS file, found from its headers alone, before anything else believes them."""
+"""What a FITS file is made of, found from its headers alone, before anything else believes them."""
 
 from __future__ import annotations
 
-import warnings
-
-from astropy.io import fits
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from avcd.errors import FrameError
+from avcd.headers.cards import CARD_BYTES, Entries, read_cards
 
 BLOCK = 2880
-_CARD = 80
+_END = b"END" + b" " * 77
+# What other readers take for an END card, too: anything may stand behind it that makes no longer keyword.
+_BROKEN_END = re.compile(rb"END[^A-Z0-9_-]")
 _MOST_AXES = 999
+_TABLES = ("BINTABLE", "A3DTABLE", "TABLE")
+_BITS = (8, 16, 32, 64, -32, -64)
 
 
-def check_structure(data: bytes) -> list[tuple[int, int]]:
-    """Whether every HDU's header ends and its data are all there.
+class Part(NamedTuple):
+    """One HDU of a file.
 
-    Returns
-    -------
-    list of (int, int)
-        Where each header begins and ends [bytes].
+    Attributes
+    ----------
+    number
+        From 0, the primary HDU.
+    entries
+        Its header.
+    start, size
+        Where its data begin and how long they are [bytes], without padding.
+    """
+
+    number: int
+    entries: Entries
+    start: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """Where the next HDU begins."""
+        return self.start + padded(self.size)
+
+    @property
+    def kind(self) -> str:
+        """One of "image", "packed" (a tile-compressed image), "table", "groups" (random groups) or "other"."""
+        if self.number == 0:
+            return "groups" if _has_groups(self.entries) else "image"
+        name = str(_value(self.entries, "XTENSION") or "").strip().upper()
+        if name in ("IMAGE", "IUEIMAGE"):
+            return "image"
+        if name in _TABLES:
+            return "packed" if name != "TABLE" and _value(self.entries, "ZIMAGE") is True else "table"
+        return "other"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the image, slowest axis first; also of a tile-compressed one. () without any."""
+        z = "Z" if self.kind == "packed" else ""
+        count = integer(self.entries, f"{z}NAXIS")
+        return tuple(integer(self.entries, f"{z}NAXIS{one}") for one in range(count, 0, -1))
+
+    @property
+    def bits(self) -> int:
+        """BITPIX of the image."""
+        return integer(self.entries, "ZBITPIX" if self.kind == "packed" else "BITPIX")
+
+    @property
+    def pixel_bytes(self) -> int:
+        """How long the unpacked image is [bytes]."""
+        return math.prod(self.shape) * abs(self.bits) // 8 if self.shape else 0
+
+
+def read_parts(data: bytes) -> list[Part]:
+    """The HDUs of a file.
 
     Raises
     ------
     FrameError
-        It says exactly what is missing.
+        A header does not end or makes no sense, or data are missing; it says exactly what.
     """
     if not data:
         raise FrameError("empty file")
-    if not data.startswith(b"SIMPLE  ="):
-        raise FrameError("not a FITS file: no SIMPLE card at its beginning")
-    headers = []
+    check_magic(data)
+    found: list[Part] = []
     position = 0
     while position < len(data):
-        end = _header_end(data, position)
-        if end is None:
+        # Padding or special records may lie behind the last HDU.
+        if position and not data.startswith(b"XTENSION", position):
             break
-        headers.append((position, end))
-        size = data_size(_header(data[position:end]))
-        padded = -(-size // BLOCK) * BLOCK
+        end = header_end(data, position)
+        if end < 0:
+            raise FrameError(f"truncated: the header at byte {position} has no END in {len(data)} bytes")
+        entries = read_cards(data[position:end])
+        start = padded(end + CARD_BYTES)
+        size = data_size(entries)
         # The last block's padding may be missing: some programs leave it out, and nothing is lost with it.
-        if end + size > len(data):
-            raise FrameError(f"truncated: {len(data)} of {end + padded} bytes")
-        position = end + padded
-    return headers
+        if start + size > len(data):
+            raise FrameError(f"truncated: {len(data)} of {start + padded(size)} bytes")
+        found.append(Part(len(found), entries, start, size))
+        position = start + padded(size)
+    return found
 
 
-def _header_end(data: bytes, start: int) -> int | None:
-    """Where the header that begins at ``start`` ends; None when padding or special records lie there, and no HDU."""
-    if start and not data.startswith(b"XTENSION", start):
-        return None
-    position = start
-    while position < len(data):
-        block = data[position : position + BLOCK]
-        position += BLOCK
-        if any(block[card : card + _CARD].rstrip() == b"END" for card in range(0, len(block), _CARD)):
-            return position
-    raise FrameError(f"truncated: the header at byte {start} has no END in {len(data)} bytes")
+def check_magic(data: bytes) -> None:
+    """Whether these are the first bytes of a FITS file.
+
+    Raises
+    ------
+    FrameError
+        They are not.
+    """
+    if not data.startswith(b"SIMPLE  ="):
+        raise FrameError("not a FITS file: no SIMPLE card at its beginning")
 
 
-def _header(block: bytes) -> fits.Header:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return fits.Header.fromstring(block.decode("ascii", "replace"))
+def header_end(data: bytes, start: int) -> int:
+    """Where the END card of the header at ``start`` lies; -1 where there is none.
+
+    Parameters
+    ----------
+    data
+        Whole blocks; the last one may be short.
+    start
+        A multiple of 2880.
+    """
+    found = data.find(_END, start)
+    if found >= 0 and (found - start) % CARD_BYTES == 0 and not _broken_end(data, start, found):
+        return found
+    for one in range(start, len(data), CARD_BYTES):
+        if data.startswith(b"END", one) and _is_end(data, one):
+            return one
+    return -1
 
 
-def data_size(header: fits.Header) -> int:
+def _broken_end(data: bytes, start: int, end: int) -> bool:
+    """Whether an END card that is not blank behind its name stands before ``end``."""
+    found = data.find(b"END", start, end)
+    while found >= 0:
+        if (found - start) % CARD_BYTES == 0 and _is_end(data, found):
+            return True
+        found = data.find(b"END", found + 1, end)
+    return False
+
+
+def _is_end(data: bytes, position: int) -> bool:
+    return bool(_BROKEN_END.match(data, position)) or data[position : position + CARD_BYTES].rstrip() == b"END"
+
+
+def padded(size: int) -> int:
+    """``size`` filled up to whole blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def data_size(entries: Entries) -> int:
     """Bytes of data that a header announces (FITS standard 4.0, section 4.4.1), without padding.
 
     Raises
@@ -73,33 +161,87 @@ def data_size(header: fits.Header) -> int:
     FrameError
         The cards that say so are missing or make no sense.
     """
-    count = _integer(header, "NAXIS")
-    bits = _integer(header, "BITPIX")
-    if bits not in (8, 16, 32, 64, -32, -64):
+    count = integer(entries, "NAXIS")
+    bits = integer(entries, "BITPIX")
+    if bits not in _BITS:
         raise FrameError(f"not readable as FITS: BITPIX={bits}")
     if not 0 <= count <= _MOST_AXES:
         raise FrameError(f"not readable as FITS: NAXIS={count}")
-    axes = [_integer(header, f"NAXIS{number}") for number in range(1, count + 1)]
-    extra, groups = _integer(header, "PCOUNT", 0), _integer(header, "GCOUNT", 1)
+    axes = [integer(entries, f"NAXIS{number}") for number in range(1, count + 1)]
+    extra, groups = integer(entries, "PCOUNT", 0), integer(entries, "GCOUNT", 1)
     if min([*axes, extra, groups, 0]) < 0:
         raise FrameError("not readable as FITS: a negative size in its header")
-    if axes and axes[0] == 0 and header.get("GROUPS") is True:
-        axes = axes[1:]  # random groups
-    elements = 1 if axes else 0
-    for axis in axes:
-        elements *= axis
+    if axes and axes[0] == 0 and _has_groups(entries):
+        axes = axes[1:]
+    elements = math.prod(axes) if axes else 0
     return abs(bits) // 8 * groups * (extra + elements)
 
 
-def _integer(header: fits.Header, keyword: str, default: int | None = None) -> int:
-    try:
-        value = header[keyword]
-    except KeyError:
-        if default is not None:
-            return default
-        raise FrameError(f"not readable as FITS: no {keyword} card") from None
-    except fits.VerifyError:
-        value = None
+def _has_groups(entries: Entries) -> bool:
+    return _value(entries, "GROUPS") is True and _value(entries, "NAXIS1") == 0
+
+
+def _value(entries: Entries, keyword: str) -> object:
+    found = entries.first(keyword)
+    return None if found is None else found.card.value
+
+
+def integer(entries: Entries, keyword: str, default: int | None = None) -> int:
+    """A whole number of a header.
+
+    Raises
+    ------
+    FrameError
+        It is not there, and there is no ``default``, or it is no whole number.
+    """
+    found = entries.first(keyword)
+    if found is None:
+        if default is None:
+            raise FrameError(f"not readable as FITS: no {keyword} card")
+        return default
+    value = found.card.value
     if isinstance(value, bool) or not isinstance(value, int):
         raise FrameError(f"not readable as FITS: {keyword} is no whole number")
     return value
+
+
+def read_headers(read: Callable[[int], bytes], skip: Callable[[int], None]) -> Iterator[Part]:
+    """The HDUs of a stream, one after the other; only blocks up to each END are read.
+
+    Parameters
+    ----------
+    read
+        Gives so many bytes, fewer at the end of the file.
+    skip
+        Passes over so many bytes.
+
+    Raises
+    ------
+    FrameError
+        A header does not end, or makes no sense.
+    """
+    number, position = 0, 0
+    while True:
+        block = read(BLOCK)
+        if number == 0:
+            if not block:
+                raise FrameError("empty file")
+            check_magic(block)
+        elif not block.startswith(b"XTENSION"):
+            return
+        end = header_end(block, 0)
+        while end < 0:
+            more = read(BLOCK)
+            if not more:
+                raise FrameError(f"truncated: the header at byte {position} has no END")
+            # An END card never lies across two blocks: only the new one is searched.
+            end = header_end(more, 0)
+            if end >= 0:
+                end += len(block)
+            block += more
+        entries = read_cards(block[:end])
+        size = data_size(entries)
+        yield Part(number, entries, position + len(block), size)
+        skip(padded(size))
+        position += len(block) + padded(size)
+        number += 1

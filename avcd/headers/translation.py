@@ -180,6 +180,7 @@ def _frame(gathered: Gathered, hdu: Hdu) -> Frame:
         warnings=tuple(gathered.warnings),
         sources=gathered.sources,
         cards=hdu.cards,
+        header_text=hdu.header_text,
         **values,
     )
     if frame.product_id:
