@@ -39,7 +39,7 @@ class Content:
 
 def kind_of(name: str) -> str:
     """What a file name promises: "fits", "fz", "compressed", "zip", "transfer" (unfinished), "hidden" or "other"."""
-    lower = PurePosixPath(name).name.lower()
+    lower = name.rpartition("/")[2].lower()
     if lower.startswith("."):
         return "hidden"
     if lower.endswith(_TRANSFERS):

@@ -11,9 +11,7 @@ import math
 import re
 import struct
 import warnings
-from collections.abc import Iterable, Sequence
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from astropy.io import fits
 
@@ -23,78 +21,108 @@ from avcd.headers.identity import is_content
 
 CARD_BYTES = 80
 COMMENTARY = ("COMMENT", "HISTORY", "")
-_CARD = re.compile(
-    r"([A-Z0-9_-]+) *= +"  # the keyword; that "=" stands in column 9 is tested before
-    r"(?:'([^']*)'"
+# One card a line; a line that is no card of the common forms is found whole, as the last group.
+_CARDS = re.compile(
+    r"^(?:(COMMENT |HISTORY |        )(.*)"
+    r"|(?=.{8}= )([A-Z0-9_-]+) *= +"
+    r"(?:(')([^'\n]*)'"
     r"|([+-]?\d+)"
     r"|([+-]?(?:\.\d+|\d+\.?\d*)(?:[EeDd][+-]?\d+)?)"
     r"|([TF]))? *"
     r"(?:/ *(.*))?"
+    r"|(.*))$",
+    re.MULTILINE,
 )
 _EXPONENT = str.maketrans("dD", "ee")
 # The reader knows no control characters and nothing beyond ASCII.
 _PRINTABLE = bytes(32 if one < 32 or one == 127 else one if one < 128 else ord("?") for one in range(256))
-_MOST_KNOWN = 200_000
+_MOST_KNOWN = 20_000
+_new = tuple.__new__  # of a named tuple, three times as fast as by its name
+_quoted = json.encoder.encode_basestring_ascii
+_LITERALS = {"None": "null", "True": "true", "False": "false"}
+
+_known: dict[bytes, Card] = {}
+_problems: dict[bytes, str] = {}
+_texts: dict[bytes, tuple[str, str, str]] = {}
 
 
-class Entry(NamedTuple):
-    """One card with what is derived from it alone.
+class Header:
+    """The cards of a header, in order.
 
     Attributes
     ----------
-    card
-        Keyword, value, comment.
-    problem
-        What is wrong with it; its value is then whatever text stands there.
-    array, member
-        As JSON: ``["KEY",value,"comment"]`` and, but for commentary, ``"KEY":value``.
-    content
-        ``["KEY",value]`` where the card says something about the exposure, else empty: what a frame's identity is made of.
+    cards
+        Keyword, value and comment of each. A value that cannot be read is the text that stands there.
+    images
+        Their bytes as they lie in the file, b"" for a card that was made otherwise.
     """
 
-    card: Card
-    problem: str
-    array: str
-    member: str
-    content: str
+    __slots__ = ("_by_keyword", "cards", "images")
 
+    def __init__(self, cards: Iterable[Card], images: Iterable[bytes] | None = None) -> None:
+        self.cards = tuple(cards)
+        self.images = tuple(images) if images is not None else (b"",) * len(self.cards)
+        self._by_keyword: dict[str, Card] | None = None
 
-class Entries(tuple[Entry, ...]):
-    """A header: its cards in order."""
+    def __iter__(self) -> Iterator[tuple[Card, bytes]]:
+        return zip(self.cards, self.images, strict=True)
 
-    @cached_property
-    def cards(self) -> tuple[Card, ...]:
-        """Keyword, value and comment of each."""
-        return tuple([one[0] for one in self])
+    def first(self, keyword: str) -> Card | None:
+        """The first card of a keyword, None without any."""
+        return self.by_keyword.get(keyword)
+
+    @property
+    def by_keyword(self) -> Mapping[str, Card]:
+        """The first card of every keyword."""
+        if self._by_keyword is None:
+            self._by_keyword = {one[0]: one for one in self.cards[::-1]}
+        return self._by_keyword
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with some of them."""
-        return tuple([one[1] for one in self if one[1]])
+        """What is wrong with some of the cards."""
+        return tuple(_problems[one] for one in self.images if one in _problems) if _problems else ()
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what they say about the exposure, as `avcd.headers.identity.header_digest`."""
-        return hashlib.sha256(f"[{','.join([one[4] for one in self if one[4]])}]".encode()).hexdigest()
+    def texts(self) -> tuple[str, HeaderText]:
+        """What the header says, for the frame's identity, and as the catalogue keeps it.
 
-    @property
-    def text(self) -> HeaderText:
-        """As the catalogue keeps them: all of them in order, and the first value of each keyword."""
+        Returns
+        -------
+        digest
+            SHA-256 of the cards that say something about the exposure, in order; comments beside values do not count.
+        text
+            All of them in order, and the first value of each keyword.
+        """
+        found = [
+            _texts.get(image) or _text_of(card, image) for card, image in zip(self.cards, self.images, strict=True)
+        ]
+        content = ",".join([one[2] for one in found if one[2]])
         first: dict[str, str] = {}
-        for one in self:
-            if one[3]:
-                first.setdefault(one[0][0], one[3])
-        return HeaderText(f"[{','.join([one[2] for one in self])}]", f"{{{','.join(first.values())}}}")
-
-    def first(self, keyword: str) -> Entry | None:
-        """The first card of a keyword, None without any."""
-        return next((one for one in self if one[0][0] == keyword), None)
+        for card, one in zip(self.cards, found, strict=True):
+            if one[1]:
+                first.setdefault(card[0], one[1])
+        text = HeaderText(f"[{','.join([one[0] for one in found])}]", f"{{{','.join(first.values())}}}")
+        return hashlib.sha256(f"[{content}]".encode()).hexdigest(), text
 
 
-_known: dict[bytes, Entry] = {}
+def _text_of(card: Card, image: bytes) -> tuple[str, str, str]:
+    """As JSON ``["KEY",value,"comment"]``, ``"KEY":value`` but for commentary, and ``["KEY",value]`` where it counts."""
+    keyword, value, comment = card
+    name = _quoted(keyword)
+    text = _quoted(value) if isinstance(value, str) else _LITERALS.get(repr(value)) or repr(value)
+    found = (
+        f"[{name},{text},{_quoted(comment)}]",
+        "" if keyword in COMMENTARY else f"{name}:{text}",
+        f"[{name},{text}]" if is_content(card) else "",
+    )
+    if image:
+        if len(_texts) >= _MOST_KNOWN:
+            _texts.clear()
+        _texts[image] = found
+    return found
 
 
-def read_cards(block: bytes) -> Entries:
+def read_cards(block: bytes) -> Header:
     """The cards of a header.
 
     Parameters
@@ -108,14 +136,18 @@ def read_cards(block: bytes) -> Entries:
         A card with a continuation cannot be put together.
     """
     block = block.translate(_PRINTABLE)
-    count = len(block) // CARD_BYTES
-    images: Sequence[bytes] = struct.unpack_from("80s" * count, block)
+    images: Sequence[bytes] = struct.unpack_from("80s" * (len(block) // CARD_BYTES), block)
     if b"CONTINUE" in block:
         images = _joined(images)
+    if len(_known) > _MOST_KNOWN:
+        _known.clear()
+        _problems.clear()
     found = list(map(_known.get, images))
     if not all(found):
-        found = [one or _learn(image) for one, image in zip(found, images, strict=True)]
-    return Entries(found)  # type: ignore[arg-type]
+        missing = [number for number, card in enumerate(found) if card is None]
+        for number, card in zip(missing, _learn([images[one] for one in missing]), strict=True):
+            found[number] = card
+    return Header(found, images)  # type: ignore[arg-type]
 
 
 def _joined(images: Iterable[bytes]) -> list[bytes]:
@@ -129,77 +161,54 @@ def _joined(images: Iterable[bytes]) -> list[bytes]:
     return found
 
 
-def _learn(image: bytes) -> Entry:
-    entry = entry_of(*parse_card(image.decode("ascii")))
-    if len(_known) >= _MOST_KNOWN:
-        _known.clear()
-    _known[image] = entry
-    return entry
-
-
-def entry_of(card: Card, problem: str = "") -> Entry:
-    """A card with its texts."""
-    keyword, value, comment = card
-    member = f"{json.dumps(keyword)}:{json.dumps(value)}"
-    content = ""
-    if is_content(card):
-        counted = value.rstrip() if isinstance(value, str) else value
-        content = json.dumps([keyword, counted], separators=(",", ":"), ensure_ascii=False)
-    array = json.dumps([keyword, value, comment], separators=(",", ":"))
-    return Entry(card, problem, array, "" if keyword in COMMENTARY else member, content)
-
-
-def parse_card(image: str) -> tuple[Card, str]:
-    """One card, with what is wrong with it.
-
-    Parameters
-    ----------
-    image
-        80 printable characters, or a multiple with CONTINUE cards.
-    """
-    head = image[:8]
-    if len(image) == CARD_BYTES:
-        if head in ("COMMENT ", "HISTORY ", "        "):
-            return Card(head.rstrip(), image[8:].rstrip()), ""
-        found = _CARD.fullmatch(image) if image[8:10] == "= " else None
-        if found:
-            keyword, text, whole, number, truth, comment = found.groups()
-            # A colon in a string may be a record: "AXIS.1: 2" is a number with a name of its own.
-            if text is None or ": " not in text:
-                value = _value(text, whole, number, truth)
-                return Card(keyword, value, comment.rstrip() if comment else ""), ""
-    return _parse_odd(image)
-
-
-def _value(text: str | None, whole: str | None, number: str | None, truth: str | None) -> str | int | float | None:
-    if text is not None:
-        return text.rstrip()
-    if whole is not None:
-        return int(whole)
-    if number is not None:
-        found = float(number.translate(_EXPONENT))
-        return found if math.isfinite(found) else str(found)
-    return None if truth is None else truth == "T"
+def _learn(images: list[bytes]) -> list[Card]:
+    """Parse cards that are not known yet."""
+    # Cards with a continuation are longer: no common form.
+    lines = b"\n".join([one if len(one) == CARD_BYTES else b"?" for one in images]).decode("ascii")
+    read = []
+    for image, groups in zip(images, _CARDS.findall(lines), strict=True):
+        remark, words, keyword, quote, text, whole, number, truth, comment, odd = groups
+        value: str | int | float | None
+        if odd or ": " in text or (quote and not text and "'" in comment):
+            # A colon in a string may be a record: "AXIS.1: 2" is a number with a name of its own. An empty string may be
+            # the beginning of one that ends later.
+            card, problem = _parse_odd(image.decode("ascii"))
+            if problem:
+                _problems[image] = problem
+            read.append(card)
+            continue
+        if quote:
+            value = text.rstrip()
+        elif number:
+            value = float(number.translate(_EXPONENT) if "D" in number or "d" in number else number)
+            if not math.isfinite(value):
+                value = str(value)
+        elif remark:
+            keyword, value, comment = remark.rstrip(), words.rstrip(), ""
+        else:
+            value = int(whole) if whole else truth == "T" if truth else None
+        read.append(_new(Card, (keyword, value, comment.rstrip())))
+    _known.update(zip(images, read, strict=True))
+    return read
 
 
 def _parse_odd(image: str) -> tuple[Card, str]:
-    """A card beside the common forms, as astropy reads it; what it cannot read is kept as text."""
+    """A card beside the common forms, as astropy reads it, and what is wrong with it; that is kept as text."""
     problem = ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             card = fits.Card.fromstring(image)
-            keyword = card.keyword
             try:
                 value, comment = card.value, card.comment or ""
             except fits.VerifyError:
                 card.verify("silentfix")  # makes a text of whatever stands there
                 value, comment = card.value, card.comment or ""
-                problem = f"{keyword} is not readable: {value!r}"
+                problem = f"{card.keyword} is not readable: {value!r}"
         except (ValueError, fits.VerifyError) as error:
             raise HeaderError(f"a card cannot be read: {image.rstrip()!r}: {error}") from None
     if isinstance(value, fits.card.Undefined):
         value = None
     elif not isinstance(value, (str, bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         value = str(value)
-    return Card(keyword, value, comment), problem
+    return Card(card.keyword, value, comment), problem

@@ -16,7 +16,7 @@ from avcd.config import Limits
 from avcd.errors import FrameError, HeaderError, InputError
 from avcd.frame import Card
 from avcd.headers.archives import check_growth
-from avcd.headers.cards import COMMENTARY, Entries
+from avcd.headers.cards import COMMENTARY, Header
 from avcd.headers.gathering import Hdu
 from avcd.headers.identity import frame_identity, is_content, pixel_digest, pixel_hash
 from avcd.headers.packed import unpacked
@@ -75,7 +75,7 @@ def find_hdus(data: bytes, limits: Limits) -> list[tuple[int, Hdu]]:
     """
     parts = read_parts(data)
     images = [one for one in parts if _is_image(one, len(data), limits)]
-    if parts[0].entries.first("AVCDID"):
+    if parts[0].header.first("AVCDID"):
         images = images[:1]
     found = [(one.number, _image(one, parts, data)) for one in images]
     if len(found) > 1:
@@ -133,18 +133,19 @@ def readable_header(header: fits.Header) -> fits.Header:
     return found
 
 
-def header_of(part: Part, primary: Part) -> Entries:
+def header_of(part: Part, primary: Part) -> Header:
     """An image's header, unpacked, with what an empty primary HDU says of all extensions."""
-    own = unpacked(part.entries) if part.kind == "packed" else part.entries
-    if part is primary or integer(primary.entries, "NAXIS") > 0:
+    own = unpacked(part.header) if part.kind == "packed" else part.header
+    if part is primary or integer(primary.header, "NAXIS") > 0:
         return own
-    known = {one.card.keyword for one in own}.difference(COMMENTARY)
-    return Entries([*own, *(one for one in primary.entries if one.content and one.card.keyword not in known)])
+    known = {one.keyword for one in own.cards}.difference(COMMENTARY)
+    more = [(card, image) for card, image in primary.header if is_content(card) and card.keyword not in known]
+    return Header([*own.cards, *(one for one, _ in more)], [*own.images, *(one for _, one in more)])
 
 
 def _image(part: Part, parts: Sequence[Part], data: bytes) -> Hdu:
-    entries = header_of(part, parts[0])
-    scale, zero = (_scaling(part.entries, key, default) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
+    header = header_of(part, parts[0])
+    scale, zero = (_scaling(part.header, key, default) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
     shape = part.shape
     if part.kind == "packed":
         with open_hdus(_printable(data, parts), scaled=False) as hdus:
@@ -153,22 +154,27 @@ def _image(part: Part, parts: Sequence[Part], data: bytes) -> Hdu:
     else:
         stored = memoryview(data)[part.start : part.start + part.pixel_bytes]
         pixels = pixel_hash(stored, part.bits, shape, scale, zero)
+    return _hdu(pixels, header, shape, is_table=False)
+
+
+def _hdu(pixels: str, header: Header, shape: tuple[int, ...], *, is_table: bool) -> Hdu:
+    digest, text = header.texts()
     return Hdu(
-        id=frame_identity(pixels, entries.digest),
+        id=frame_identity(pixels, digest),
         pixel_sha256=pixels,
-        cards=entries.cards,
-        header_text=entries.text,
+        cards=header.cards,
+        header_text=text,
         shape=shape,
-        is_table=False,
-        problems=entries.problems,
+        is_table=is_table,
+        problems=header.problems,
     )
 
 
-def _scaling(entries: Entries, keyword: str, default: float) -> float:
-    found = entries.first(keyword)
+def _scaling(header: Header, keyword: str, default: float) -> float:
+    found = header.first(keyword)
     if found is None:
         return default
-    number = to_number(found.card.value)
+    number = to_number(found.value)
     if number is None:
         raise HeaderError(f"not readable as FITS: {keyword} is no number")
     return number
@@ -193,12 +199,4 @@ def _extension(number: int, hdu: Hdu) -> str:
 
 def _table(part: Part, data: bytes) -> Hdu:
     pixels = hashlib.sha256(data).hexdigest()
-    return Hdu(
-        id=frame_identity(pixels, part.entries.digest),
-        pixel_sha256=pixels,
-        cards=part.entries.cards,
-        header_text=part.entries.text,
-        shape=(),
-        is_table=True,
-        problems=part.entries.problems,
-    )
+    return _hdu(pixels, part.header, (), is_table=True)

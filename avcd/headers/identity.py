@@ -7,9 +7,9 @@ frame plain, zipped, gzipped or tile-compressed is one frame; equal pixels under
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def pixel_digest(data: np.ndarray, scale: float, zero: float) -> str:
     """
     stored = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder(">"))
     bits = {text: bits for bits, text in _STORED.items()}[stored.dtype.str]
-    return pixel_hash(memoryview(stored.reshape(-1)).cast("B"), bits, stored.shape, scale, zero)
+    return pixel_hash(stored.tobytes() if stored.size else b"", bits, stored.shape, scale, zero)
 
 
 def pixel_hash(stored: memoryview | bytes, bits: int, shape: tuple[int, ...], scale: float, zero: float) -> str:
@@ -63,26 +63,16 @@ def pixel_hash(stored: memoryview | bytes, bits: int, shape: tuple[int, ...], sc
     return digest.hexdigest()
 
 
-def header_digest(cards: Iterable[Card]) -> str:
-    """SHA-256 of the cards that say something about the exposure, in order; comments beside values do not count."""
-    kept = [[one.keyword, _canonical(one.value)] for one in cards if is_content(one)]
-    return hashlib.sha256(canonical_json(kept).encode()).hexdigest()
-
-
 def is_content(card: Card) -> bool:
     """Whether a card says something about the exposure."""
-    if _NOT_CONTENT.match(card.keyword):
-        return False
-    return not (card.keyword == "COMMENT" and _BOILERPLATE.search(str(card.value)))
+    if card.keyword == "COMMENT":
+        return not _BOILERPLATE.search(str(card.value))
+    return _is_content_keyword(card.keyword)
 
 
-def _canonical(value: object) -> object:
-    """A value as it counts: trailing blanks of strings do not, numbers that JSON lacks are spelled out."""
-    if isinstance(value, str):
-        return value.rstrip()
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return repr(value)
-    return value
+@functools.cache
+def _is_content_keyword(keyword: str) -> bool:
+    return not _NOT_CONTENT.match(keyword)
 
 
 def frame_identity(pixels: str, header: str) -> str:

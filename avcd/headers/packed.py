@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from avcd.frame import Card
-from avcd.headers.cards import Entries, Entry, entry_of
+from avcd.headers.cards import Header
 
 # What the table needs that the image is packed in, and what the packing says of itself.
 _OF_THE_TABLE = re.compile(
@@ -20,32 +20,33 @@ _ORIGINAL = {
 _AXIS = re.compile(r"^ZNAXIS(\d*)$")
 
 
-def unpacked(entries: Entries) -> Entries:
+def unpacked(header: Header) -> Header:
     """The image's own header: its structure first, then all other cards in their order.
 
     Parameters
     ----------
-    entries
+    header
         Of the table that holds the packed image.
     """
-    structure: dict[str, Entry] = {}
-    rest: list[Entry] = []
-    for one in entries:
-        keyword = one.card.keyword
-        original = _original(keyword)
+    structure: dict[str, Card] = {}
+    rest: list[tuple[Card, bytes]] = []
+    for card, image in header:
+        original = _original(card.keyword)
         if original:
-            structure.setdefault(original, entry_of(Card(original, one.card.value, one.card.comment), one.problem))
-        elif not _OF_THE_TABLE.match(keyword) and one.card[:2] != ("EXTNAME", "COMPRESSED_IMAGE"):
-            rest.append(one)
+            structure.setdefault(original, card._replace(keyword=original))
+        elif not _OF_THE_TABLE.match(card.keyword) and card[:2] != ("EXTNAME", "COMPRESSED_IMAGE"):
+            rest.append((card, image))
     if "SIMPLE" not in structure:
-        structure.setdefault("XTENSION", entry_of(Card("XTENSION", "IMAGE")))
-        structure.setdefault("PCOUNT", entry_of(Card("PCOUNT", 0)))
-        structure.setdefault("GCOUNT", entry_of(Card("GCOUNT", 1)))
+        structure.setdefault("XTENSION", Card("XTENSION", "IMAGE"))
+        structure.setdefault("PCOUNT", Card("PCOUNT", 0))
+        structure.setdefault("GCOUNT", Card("GCOUNT", 1))
     else:
         structure.pop("PCOUNT", None)
         structure.pop("GCOUNT", None)
-    first = sorted((one for one in structure if _order(one)), key=_order)
-    return Entries([structure[one] for one in first] + rest + [structure[one] for one in structure if not _order(one)])
+    first = [structure[one] for one in sorted((one for one in structure if _order(one)), key=_order)]
+    last = [structure[one] for one in structure if not _order(one)]
+    found = [*((one, b"") for one in first), *rest, *((one, b"") for one in last)]
+    return Header([card for card, _ in found], [image for _, image in found])
 
 
 def _original(keyword: str) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from avcd.errors import FrameError
-from avcd.headers.cards import CARD_BYTES, Entries, read_cards
+from avcd.headers.cards import CARD_BYTES, Header, read_cards
 
 BLOCK = 2880
-_END = b"END" + b" " * 77
 # What other readers take for an END card, too: anything may stand behind it that makes no longer keyword.
 _BROKEN_END = re.compile(rb"END[^A-Z0-9_-]")
 _MOST_AXES = 999
@@ -26,16 +25,16 @@ class Part(NamedTuple):
     ----------
     number
         From 0, the primary HDU.
-    entries
+    header
         Its header.
     start, size
-        Where its data begin and how long they are [bytes], without padding.
+        Where its data begin and, where that was asked, how long they are [bytes], without padding.
     """
 
     number: int
-    entries: Entries
+    header: Header
     start: int
-    size: int
+    size: int = 0
 
     @property
     def end(self) -> int:
@@ -46,25 +45,25 @@ class Part(NamedTuple):
     def kind(self) -> str:
         """One of "image", "packed" (a tile-compressed image), "table", "groups" (random groups) or "other"."""
         if self.number == 0:
-            return "groups" if _has_groups(self.entries) else "image"
-        name = str(_value(self.entries, "XTENSION") or "").strip().upper()
+            return "groups" if _has_groups(self.header) else "image"
+        name = str(_value(self.header, "XTENSION") or "").strip().upper()
         if name in ("IMAGE", "IUEIMAGE"):
             return "image"
         if name in _TABLES:
-            return "packed" if name != "TABLE" and _value(self.entries, "ZIMAGE") is True else "table"
+            return "packed" if name != "TABLE" and _value(self.header, "ZIMAGE") is True else "table"
         return "other"
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the image, slowest axis first; also of a tile-compressed one. () without any."""
         z = "Z" if self.kind == "packed" else ""
-        count = integer(self.entries, f"{z}NAXIS")
-        return tuple(integer(self.entries, f"{z}NAXIS{one}") for one in range(count, 0, -1))
+        count = integer(self.header, f"{z}NAXIS")
+        return tuple(integer(self.header, f"{z}NAXIS{one}") for one in range(count, 0, -1))
 
     @property
     def bits(self) -> int:
         """BITPIX of the image."""
-        return integer(self.entries, "ZBITPIX" if self.kind == "packed" else "BITPIX")
+        return integer(self.header, "ZBITPIX" if self.kind == "packed" else "BITPIX")
 
     @property
     def pixel_bytes(self) -> int:
@@ -92,13 +91,13 @@ def read_parts(data: bytes) -> list[Part]:
         end = header_end(data, position)
         if end < 0:
             raise FrameError(f"truncated: the header at byte {position} has no END in {len(data)} bytes")
-        entries = read_cards(data[position:end])
+        header = read_cards(data[position:end])
         start = padded(end + CARD_BYTES)
-        size = data_size(entries)
+        size = data_size(header)
         # The last block's padding may be missing: some programs leave it out, and nothing is lost with it.
         if start + size > len(data):
             raise FrameError(f"truncated: {len(data)} of {start + padded(size)} bytes")
-        found.append(Part(len(found), entries, start, size))
+        found.append(Part(len(found), header, start, size))
         position = start + padded(size)
     return found
 
@@ -125,23 +124,12 @@ def header_end(data: bytes, start: int) -> int:
     start
         A multiple of 2880.
     """
-    found = data.find(_END, start)
-    if found >= 0 and (found - start) % CARD_BYTES == 0 and not _broken_end(data, start, found):
-        return found
-    for one in range(start, len(data), CARD_BYTES):
-        if data.startswith(b"END", one) and _is_end(data, one):
-            return one
-    return -1
-
-
-def _broken_end(data: bytes, start: int, end: int) -> bool:
-    """Whether an END card that is not blank behind its name stands before ``end``."""
-    found = data.find(b"END", start, end)
+    found = data.find(b"END", start)
     while found >= 0:
         if (found - start) % CARD_BYTES == 0 and _is_end(data, found):
-            return True
-        found = data.find(b"END", found + 1, end)
-    return False
+            return found
+        found = data.find(b"END", found + 1)
+    return -1
 
 
 def _is_end(data: bytes, position: int) -> bool:
@@ -153,7 +141,7 @@ def padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def data_size(entries: Entries) -> int:
+def data_size(header: Header) -> int:
     """Bytes of data that a header announces (FITS standard 4.0, section 4.4.1), without padding.
 
     Raises
@@ -161,32 +149,32 @@ def data_size(entries: Entries) -> int:
     FrameError
         The cards that say so are missing or make no sense.
     """
-    count = integer(entries, "NAXIS")
-    bits = integer(entries, "BITPIX")
+    count = integer(header, "NAXIS")
+    bits = integer(header, "BITPIX")
     if bits not in _BITS:
         raise FrameError(f"not readable as FITS: BITPIX={bits}")
     if not 0 <= count <= _MOST_AXES:
         raise FrameError(f"not readable as FITS: NAXIS={count}")
-    axes = [integer(entries, f"NAXIS{number}") for number in range(1, count + 1)]
-    extra, groups = integer(entries, "PCOUNT", 0), integer(entries, "GCOUNT", 1)
+    axes = [integer(header, f"NAXIS{number}") for number in range(1, count + 1)]
+    extra, groups = integer(header, "PCOUNT", 0), integer(header, "GCOUNT", 1)
     if min([*axes, extra, groups, 0]) < 0:
         raise FrameError("not readable as FITS: a negative size in its header")
-    if axes and axes[0] == 0 and _has_groups(entries):
+    if axes and axes[0] == 0 and _has_groups(header):
         axes = axes[1:]
     elements = math.prod(axes) if axes else 0
     return abs(bits) // 8 * groups * (extra + elements)
 
 
-def _has_groups(entries: Entries) -> bool:
-    return _value(entries, "GROUPS") is True and _value(entries, "NAXIS1") == 0
+def _has_groups(header: Header) -> bool:
+    return _value(header, "GROUPS") is True and _value(header, "NAXIS1") == 0
 
 
-def _value(entries: Entries, keyword: str) -> object:
-    found = entries.first(keyword)
-    return None if found is None else found.card.value
+def _value(header: Header, keyword: str) -> object:
+    found = header.first(keyword)
+    return None if found is None else found.value
 
 
-def integer(entries: Entries, keyword: str, default: int | None = None) -> int:
+def integer(header: Header, keyword: str, default: int | None = None) -> int:
     """A whole number of a header.
 
     Raises
@@ -194,12 +182,12 @@ def integer(entries: Entries, keyword: str, default: int | None = None) -> int:
     FrameError
         It is not there, and there is no ``default``, or it is no whole number.
     """
-    found = entries.first(keyword)
+    found = header.first(keyword)
     if found is None:
         if default is None:
             raise FrameError(f"not readable as FITS: no {keyword} card")
         return default
-    value = found.card.value
+    value = found.value
     if isinstance(value, bool) or not isinstance(value, int):
         raise FrameError(f"not readable as FITS: {keyword} is no whole number")
     return value
@@ -239,9 +227,9 @@ def read_headers(read: Callable[[int], bytes], skip: Callable[[int], None]) -> I
             if end >= 0:
                 end += len(block)
             block += more
-        entries = read_cards(block[:end])
-        size = data_size(entries)
-        yield Part(number, entries, position + len(block), size)
-        skip(padded(size))
-        position += len(block) + padded(size)
+        header = read_cards(block[:end])
+        yield Part(number, header, position + len(block))
+        size = padded(data_size(header))
+        skip(size)
+        position += len(block) + size
         number += 1
