@@ -149,6 +149,8 @@ class Frame:
     user: str | None = None
     telescope: str | None = None
     instrument: str | None = None
+    detector: str | None = None  # of a camera of several, whose images lie in one file
+    exposure_id: str | None = None  # the first frame's id, for all frames of one exposure in one file
     site: str | None = None
     site_longitude_deg: float | None = None  # east positive; from the header or the site's profile
     target_name: str | None = None
@@ -194,8 +196,9 @@ class Frame:
 
     @property
     def camera(self) -> str:
-        """The camera a frame belongs to; frames of different cameras never meet."""
-        return f"{self.telescope or '?'}/{self.instrument or '?'}"
+        """The camera, or its one detector, a frame belongs to; frames of different cameras never meet."""
+        detector = f"/{self.detector}" if self.detector else ""
+        return f"{self.telescope or '?'}/{self.instrument or '?'}{detector}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

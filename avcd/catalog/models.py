@@ -107,6 +107,8 @@ class FrameRow(_Base, table=True):
     user: str | None = _maybe_text()
     telescope: str | None = _maybe_text()
     instrument: str | None = _maybe_text()
+    detector: str | None = _maybe_text()
+    exposure_id: str | None = _maybe_text(index=True)
     site: str | None = _maybe_text()
     site_longitude_deg: float | None = _maybe_number()
     target_name: str | None = _maybe_text()

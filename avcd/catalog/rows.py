@@ -6,10 +6,11 @@ import dataclasses
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from avcd.catalog.types import plain
+from avcd.catalog.types import JsonText, plain
 from avcd.frame import (
     Blocked,
     Card,
@@ -24,7 +25,9 @@ from avcd.frame import (
 )
 
 # The fields of a frame that have a column of the same name; cards are kept apart.
-FRAME_FIELDS = tuple(field.name for field in dataclasses.fields(Frame) if field.name != "cards")
+FRAME_FIELDS = tuple(
+    field.name for field in dataclasses.fields(Frame) if field.name not in ("cards", "header_text")
+)
 _COMMENTARY = frozenset({"COMMENT", "HISTORY", ""})
 _ABOUT = ("telescope", "instrument", "target_name", "filter", "night")
 
@@ -38,19 +41,28 @@ def _storable(value: Any) -> Any:
 
 def frame_to_row(frame: Frame) -> dict[str, Any]:
     """The columns of a frame, less ``first_seen``."""
-    row: dict[str, Any] = {name: _storable(getattr(frame, name)) for name in FRAME_FIELDS}
+    row: dict[str, Any] = {name: _storable(one) for name, one in zip(FRAME_FIELDS, _values(frame), strict=True)}
     row["calibration"] = sorted(frame.calibration)
     row["warnings"] = [plain(one) for one in frame.warnings]
     row["sources"] = {plain(key): plain(value) for key, value in frame.sources.items()}
     row["camera"] = plain(frame.camera)
     row["precedence"] = _precedence(row)
-    row["cards"] = [[plain(one.keyword), _card_value(one.value), plain(one.comment)] for one in frame.cards]
+    text = frame.header_text
+    row["cards"], row["header"] = (JsonText(text.cards), JsonText(text.values)) if text else _header(frame.cards)
+    return row
+
+
+_values = operator.attrgetter(*FRAME_FIELDS)
+
+
+def _header(cards: Iterable[Card]) -> tuple[list[list[Any]], dict[str, Any]]:
+    """Every card in order, and the first value of each keyword."""
+    listed = [[plain(one.keyword), _card_value(one.value), plain(one.comment)] for one in cards]
     header: dict[str, Any] = {}
-    for keyword, value, _ in row["cards"]:
+    for keyword, value, _ in listed:
         if keyword not in _COMMENTARY:
             header.setdefault(keyword, value)
-    row["header"] = header
-    return row
+    return listed, header
 
 
 def _precedence(row: Mapping[str, Any]) -> str:
@@ -59,9 +71,9 @@ def _precedence(row: Mapping[str, Any]) -> str:
     The same content may lie under two names, of which one says more (the filter, say). More known values win; the
     digest settles ties.
     """
-    known = sum(row[name] is not None for name in FRAME_FIELDS)
-    digest = hashlib.sha256(canonical_json({name: row[name] for name in FRAME_FIELDS}).encode()).hexdigest()
-    return f"{known:04d}:{digest}"
+    values = [row[name] for name in FRAME_FIELDS]
+    digest = hashlib.sha256(repr(values).encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{len(values) - values.count(None):04d}:{digest}"
 
 
 def _card_value(value: Any) -> Any:

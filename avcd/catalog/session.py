@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from avcd.catalog.cone import teach_sqlite
+from avcd.catalog.types import to_json
 from avcd.errors import AvcdError, ConfigError, DatabaseBusyError, StorageError
 from avcd.resources import shipped
 
@@ -175,8 +176,9 @@ def _alembic(connection: Connection | None) -> Config:
 
 def _make_engine(url: Any) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False})
+        return create_engine(url, pool_pre_ping=True, json_serializer=to_json)
+    options = {"timeout": _BUSY_MS / 1000, "check_same_thread": False}
+    engine = create_engine(url, connect_args=options, json_serializer=to_json)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -41,17 +42,30 @@ class PlainText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Make ``value`` storable."""
-        return None if value is None else plain(str(value))
+        return None if value is None else plain(value)
 
 
 def plain(text: str) -> str:
     """``text`` without NUL and lone surrogates, which become ``\\x00`` and ``\\udcff``."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def printable_path(path: str) -> str:
     """A file name for people: bytes that are no UTF-8 as ``\\xff``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class JsonText(str):
+    """JSON that is text already, and goes into a JSON column as it is."""
+
+    __slots__ = ()
+
+
+def to_json(value: Any) -> str:
+    """What a JSON column stores."""
+    return value if isinstance(value, JsonText) else json.dumps(value)
 
 
 def json_column() -> Any:

@@ -15,7 +15,7 @@ from avcd.headers.values import to_number
 class Hdu:
     """One HDU as it was read: identity, cards, shape (slowest axis first), and what is wrong with its cards.
 
-    ``exposure_id`` and ``extension`` are set for one image among several of a file: the first one's id, and its name.
+    ``exposure_id`` and ``detector`` are set for one image among several of a file: the first one's id, and its name.
     """
 
     id: str
@@ -26,7 +26,7 @@ class Hdu:
     problems: tuple[str, ...] = ()
     header_text: HeaderText | None = None
     exposure_id: str | None = None
-    extension: str | None = None
+    detector: str | None = None
 
 
 @dataclass

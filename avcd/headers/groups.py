@@ -50,6 +50,7 @@ def session_of(frame: Frame) -> str:
         None if temperature is None else round(temperature * 2) / 2,
         None if flat else frame.exposure_s,
         frame.filter if flat else None,
+        *([frame.detector] if frame.detector else []),
     ]
     digest = hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:8]
     return _joined([slug(frame.telescope, "unknown-telescope"), frame.night or "no-night", frame.image_type, digest])

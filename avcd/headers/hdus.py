@@ -80,7 +80,7 @@ def find_hdus(data: bytes, limits: Limits) -> list[tuple[int, Hdu]]:
     found = [(one.number, _image(one, parts, data)) for one in images]
     if len(found) > 1:
         first = found[0][1].id
-        found = [(number, replace(one, exposure_id=first, extension=_extension(number, one))) for number, one in found]
+        found = [(number, replace(one, exposure_id=first, detector=_detector(number, one))) for number, one in found]
     if not found:
         tables = [one for one in parts if one.kind in ("table", "groups")]
         found = [(one.number, _table(one, data)) for one in tables[:1]]
@@ -191,7 +191,7 @@ def _printable(data: bytes, parts: Sequence[Part]) -> bytes:
     return bytes(cleaned)
 
 
-def _extension(number: int, hdu: Hdu) -> str:
+def _detector(number: int, hdu: Hdu) -> str:
     """The name of one image among several: which detector or amplifier it is."""
     named = next((one for one in hdu.cards if one.keyword == "EXTNAME"), None)
     return str(named.value).strip() if named and named.value else f"HDU {number}"

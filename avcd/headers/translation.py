@@ -181,6 +181,8 @@ def _frame(gathered: Gathered, hdu: Hdu) -> Frame:
         sources=gathered.sources,
         cards=hdu.cards,
         header_text=hdu.header_text,
+        exposure_id=hdu.exposure_id,
+        detector=hdu.detector,
         **values,
     )
     if frame.product_id:
