@@ -32,7 +32,13 @@ class Drop(_Section):
     path: Path = Field(Path("drop"), description="the directory; relative to the home")
     watch: Literal["native", "polling", "rescan"] = Field(
         "native",
-        description="native: the system's file events; polling: for network shares; rescan: only the periodic rescan",
+        description="native: the system's file events, or polling where they do not arrive; polling: for network shares; "
+        "rescan: only the periodic rescan",
+    )
+    canary: bool = Field(
+        False,
+        description="measure a native watch by a hidden file .avcd-canary-*, written here at start-up and deleted at once; "
+        "false: by opening a file that is here",
     )
     profile: str | None = Field(
         None, description="instrument profile for every frame here; unset: recognised by itself"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+CANARY_PREFIX = ".avcd-canary-"  # of files that avcd itself puts into a drop directory for a moment, where it may
+
 
 def slug(text: str | None, default: str = "unknown") -> str:
     """``text`` as lower-case ASCII words joined by hyphens, safe in any file name; ``default`` when nothing is left.

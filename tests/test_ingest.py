@@ -15,7 +15,8 @@ from avcd.config import Limits
 from avcd.errors import StorageError
 from avcd.frame import FrameStatus
 from avcd.headers.profiles import load_profiles
-from avcd.ingest import IngestResult, ingest_path, scan_root
+from avcd.ingest import IngestResult, ingest_path
+from avcd.scan import scan_root
 
 PROFILES = load_profiles()
 LIMITS = Limits()
@@ -51,7 +52,7 @@ def take(catalog, drop, relative_path, now=1000.0) -> IngestResult:
 
 
 def scan(catalog, drop):
-    return scan_root(catalog, "drop", drop, catalog.known_files("drop"), 1000.0)
+    return scan_root(catalog, "drop", drop, 1000.0, marker="avcd-complete")
 
 
 def take_all(catalog, drop):
@@ -187,21 +188,22 @@ def test_a_defect_in_reading_ends_nothing_and_is_told(catalog, drop, monkeypatch
 
 
 def test_a_scan_tells_new_changed_gone_and_returned(catalog, drop):
-    for name in ("same", "changed", "gone"):
+    for name in ("same", "changed", "away/gone"):
         write_frame(drop / f"{name}.fits", len(name))
     take_all(catalog, drop)
     with (drop / "changed.fits").open("ab") as stream:
         stream.write(bytes(2880))
-    (drop / "gone.fits").rename(drop.parent / "elsewhere.fits")
+    (drop / "away").rename(drop.parent / "elsewhere")
     write_frame(drop / "new/new.fits", 9)
     found = scan(catalog, drop)
     assert [path for path, _ in found.changed] == ["changed.fits", "new/new.fits"]
-    assert (found.gone, found.returned, found.moved, found.found) == (["gone.fits"], [], True, 3)
+    assert (found.gone, found.returned, found.moved, found.found) == (["away/gone.fits"], [], True, 3)
     assert not scan(catalog, drop).moved, "what is gone is told once"
-    (drop.parent / "elsewhere.fits").rename(drop / "gone.fits")
+    (drop.parent / "elsewhere").rename(drop / "away")
     found = scan(catalog, drop)
-    assert (found.returned, [path for path, _ in found.changed]) == (["gone.fits"], ["changed.fits", "new/new.fits"])
-    assert "gone.fits" in catalog.known_files("drop")
+    assert found.returned == ["away/gone.fits"]
+    assert [path for path, _ in found.changed] == ["changed.fits", "new/new.fits"]
+    assert "away/gone.fits" in catalog.known_files("drop")
 
 
 def test_content_replaced_under_one_name_is_another_frame(catalog, drop):
@@ -266,8 +268,8 @@ def test_marker_files_are_found(catalog, drop):
     (drop / "T20/night").mkdir(parents=True)
     for place in (drop, drop / "T20/night"):
         (place / "avcd-complete").touch()
-    assert scan(catalog, drop).directories_with("avcd-complete") == [".", "T20/night"]
-    assert scan(catalog, drop).directories_with("other") == []
+    (drop / "not-avcd-complete").touch()
+    assert scan(catalog, drop).marked == ["T20/night", "."]
 
 
 def test_real_frames_of_feder(catalog, shared_data):

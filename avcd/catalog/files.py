@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, Text, and_, delete, literal, or_, select, type_coerce, update
 from sqlalchemy.exc import DataError
 
 from avcd.catalog.facts import bump_cameras, touch_groups
 from avcd.catalog.models import file_frames, files, frames, job_inputs, jobs
 from avcd.catalog.rows import frame_to_row
 from avcd.catalog.session import Database, chunks, insert_new, upsert
+from avcd.catalog.types import stored_path
 from avcd.errors import InputError
 from avcd.frame import FileReading, Frame, JobState, MemberReading
+
+# Stored spelling of the path, size [bytes], mtime [ns], ctime [ns], present, status, reason.
+Recorded = tuple[str, int, int, int | None, bool, str, str]
+_PAGE = 1_000
 
 
 class Files(Database):
@@ -35,7 +40,36 @@ class Files(Database):
         with self.read() as connection:
             return {path: (size, mtime_ns) for path, size, mtime_ns in connection.execute(wanted)}
 
-    def record_reading(self, root: str, reading: FileReading, size: int, mtime_ns: int, now: float) -> int:
+    def recorded(self, root: str, below: str = "") -> Generator[Recorded]:
+        """Every path ever read at or below a directory, one after the other in the order of `stored_path`.
+
+        A single transaction that is held until the last one is taken; only some hundreds are in memory.
+        """
+        path = type_coerce(files.c.relative_path, Text)
+        columns = (
+            path,
+            files.c.size,
+            files.c.mtime_ns,
+            files.c.ctime_ns,
+            files.c.present,
+            files.c.status,
+            files.c.reason,
+        )
+        with self.read() as connection:
+            # SQLite compares bytes anyway, and has them in this order in the index; PostgreSQL must be told to.
+            ordered = path.collate("C") if connection.dialect.name == "postgresql" else files.c.relative_path
+            wanted = select(*columns).where(files.c.root == root, files.c.member == "").order_by(ordered)
+            if below:
+                first = stored_path(below)
+                # "0" comes right after "/": what begins with the directory's name and a slash.
+                inside = and_(ordered > literal(first + "/", Text), ordered < literal(first + "0", Text))
+                wanted = wanted.where(or_(files.c.relative_path == below, inside))
+            for row in connection.execution_options(yield_per=_PAGE).execute(wanted):
+                yield tuple(row)
+
+    def record_reading(
+        self, root: str, reading: FileReading, size: int, mtime_ns: int, now: float, *, ctime_ns: int | None = None
+    ) -> int:
         """Record what was found at one path, whole or not at all; the same reading again changes nothing.
 
         What the path held before, if it was something else, is no longer linked to it; its frames stay.
@@ -44,7 +78,7 @@ class Files(Database):
         ----------
         root
             Logical name of the drop directory.
-        size, mtime_ns
+        size, mtime_ns, ctime_ns
             Of the file itself, as they were while it was read.
         now
             Seconds since the epoch.
@@ -64,7 +98,7 @@ class Files(Database):
             found = [one for member in reading.members for _, one in member.frames]
             unavailable = _without_file(connection, [one.id for one in found])
             changes = _record_frames(connection, found, now)
-            _record_members(connection, root, reading, size, mtime_ns, now)
+            _record_members(connection, root, reading, size, mtime_ns, ctime_ns, now)
             touch_groups(connection, changes.groups)
             changes.cameras |= _forget_dead_jobs(connection, unavailable - changes.new)
             bump_cameras(connection, changes.cameras)
@@ -147,13 +181,20 @@ def _improve_frame(connection: Connection, row: Mapping[str, Any], changes: _Cha
 
 
 def _record_members(
-    connection: Connection, root: str, reading: FileReading, size: int, mtime_ns: int, now: float
+    connection: Connection,
+    root: str,
+    reading: FileReading,
+    size: int,
+    mtime_ns: int,
+    ctime_ns: int | None,
+    now: float,
 ) -> None:
     here = and_(files.c.root == root, files.c.relative_path == reading.relative_path)
     known = {row.member: row for row in connection.execute(select(files).where(here))}
     for member in reading.members:
         before = known.pop(member.member, None)
         row = _file_row(root, reading.relative_path, member, mtime_ns)
+        row["ctime_ns"] = ctime_ns
         if member.member == "":
             row["size"] = size
         arrived = before.first_seen if before is not None and before.sha256 == member.sha256 else now

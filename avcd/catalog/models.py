@@ -63,6 +63,7 @@ class File(_Base, table=True):
     sha256: str | None = _maybe_text(index=True)
     size: int = Field(sa_type=BigInteger)
     mtime_ns: int = Field(sa_type=BigInteger)
+    ctime_ns: int | None = Field(default=None, sa_type=BigInteger, nullable=True)  # None: not recorded
     present: bool = True
     status: str = _text()
     reason: str = _text()

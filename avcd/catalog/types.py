@@ -27,11 +27,11 @@ class PathText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Store surrogates in plane 16."""
-        return None if value is None else value.translate(_TO_STORED)
+        return None if value is None else stored_path(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         """Bring them back."""
-        return None if value is None else value.translate(_TO_PYTHON)
+        return None if value is None else given_path(value)
 
 
 class PlainText(TypeDecorator[str]):
@@ -43,6 +43,16 @@ class PlainText(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Make ``value`` storable."""
         return None if value is None else plain(value)
+
+
+def stored_path(path: str) -> str:
+    """A file name as databases hold it; these are in the order of their bytes when they are in the order of their letters."""
+    return path if path.isascii() else path.translate(_TO_STORED)
+
+
+def given_path(path: str) -> str:
+    """A file name as Python spells it, from `stored_path`."""
+    return path if path.isascii() else path.translate(_TO_PYTHON)
 
 
 def plain(text: str) -> str:

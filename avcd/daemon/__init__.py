@@ -22,6 +22,7 @@ from avcd import faults
 from avcd.association import load_rules
 from avcd.catalog import Catalog
 from avcd.config import Home
+from avcd.daemon.clock import ClockJumps
 from avcd.daemon.completion import due_closures
 from avcd.daemon.intake import Intake
 from avcd.daemon.lock import HomeLock
@@ -40,6 +41,7 @@ __all__ = ["Daemon", "Progress"]
 log = logging.getLogger("avcd.daemon")
 _COMPLETION_S = 15.0
 _FACTS_S = 2.0  # between two looks for facts that others wrote (a flag, a closure, another home's frames)
+_BUSY_S = 0.2  # between two looks at what the workers do
 _RETRY_S = 900.0  # jobs that a full disk or the like killed are tried again this often
 _STATISTICS_S = 3600.0
 
@@ -82,6 +84,7 @@ class Daemon:
         self._home = home
         self._progress = progress
         self._clock = clock
+        self._jumps = ClockJumps(clock, time.monotonic)
         self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._due: set[str] = {"rescan", "completion", "facts"}
         self._stopping = False
@@ -116,7 +119,7 @@ class Daemon:
             self._catalog = Catalog(home.database_url)
             try:
                 self._catalog.check()
-                self._intake = Intake(home, self._catalog, profiles, self._clock)
+                self._intake = Intake(home, self._catalog, profiles, self._clock, distrust=self._distrust)
                 return self._serve(until_idle)
             finally:
                 self._catalog.close()
@@ -132,10 +135,17 @@ class Daemon:
             raise ConfigError(f"[archive] path: {home.archive} cannot be made: {error.strerror}") from None
         sweep_temporaries(home.archive)
         place = Workplace(home.roots, home.archive, settings.workers.memory_bytes // settings.workers.processes)
-        self._runner = Runner(self._catalog, place, settings.workers, owner, self._clock, self._job_ended)
-        modes = {drop.name: drop.watch for drop in settings.drop}
-        self._watcher = watcher = DropWatcher(home.roots, modes, self._hint, poll_s=settings.watch.poll_s)
-        scheduler = self._schedule()
+        self._runner = Runner(
+            self._catalog, place, settings.workers, owner, self._clock, self._job_ended, lambda: self._wake.put("job")
+        )
+        self._watcher = watcher = DropWatcher(
+            home.roots,
+            {drop.name: drop.watch for drop in settings.drop},
+            self._hint,
+            poll_s=settings.watch.poll_s,
+            canaries=[drop.name for drop in settings.drop if drop.canary],
+        )
+        self._scheduler = scheduler = self._schedule()
         restore = {one: signal.signal(one, self._stop) for one in (signal.SIGTERM, signal.SIGINT)}
         try:
             watcher.start()
@@ -174,8 +184,11 @@ class Daemon:
         return scheduler
 
     def _hint(self, root: str, relative_path: str) -> None:
-        self._intake.hint(root, relative_path)
-        self._wake.put("hint")
+        if self._intake.hint(root, relative_path):
+            self._wake.put("hint")
+
+    def _distrust(self, root: str, why: str) -> None:
+        self._watcher.distrust(root, why)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         log.info("%s: stopping", signal.Signals(number).name)
@@ -191,14 +204,13 @@ class Daemon:
                 moved = False
                 self._sleep(1.0)
             self._report()
+            self._notice_jumps()
             if moved:
                 self._drain()
-            elif until_idle and self._idle():
+            elif until_idle and not self._runner.busy and self._idle():
                 return
-            elif not self._runner.busy:
-                self._sleep(self._pause_s())
             else:
-                self._drain()
+                self._sleep(self._pause_s())
 
     def _turn(self, until_idle: bool) -> bool:
         """One round of the loop; returns whether anything moved."""
@@ -206,9 +218,9 @@ class Daemon:
         if "alive" in due:
             notify("WATCHDOG=1")
         moved = False
-        if "rescan" in due:
-            moved |= self._intake.rescan()
-            self._watcher.refresh()
+        if "rescan" in due or self._intake.wants_rescan:
+            self._intake.watch_began(self._watcher.refresh())
+            self._intake.begin_rescan()
         took = self._intake.take()
         moved |= took
         if until_idle and not self._intake.pending:
@@ -221,9 +233,18 @@ class Daemon:
             moved |= self._retry_interrupted()
         if moved or "facts" in due:
             moved |= self._plan()
-        # With files still to take, only feed the workers; else wait for one of them.
-        moved |= self._runner.step(0.0 if took else 0.2)
+        moved |= self._runner.step(0.0)
         return moved
+
+    def _notice_jumps(self) -> None:
+        """A clock that was set would leave the scheduler waiting for a time that is far off: it begins to count anew."""
+        jump_s = self._jumps.jumped()
+        if not jump_s:
+            return
+        log.warning("the clock was set %s by %.0f s", "forward" if jump_s > 0 else "back", abs(jump_s))
+        for job in self._scheduler.get_jobs():
+            job.reschedule(job.trigger)
+        self._due |= {"rescan", "completion", "facts"}
 
     def _retry_interrupted(self) -> bool:
         """A disk that was full may have room again: what died of that is planned once more."""
@@ -262,9 +283,13 @@ class Daemon:
         return not self._catalog.open_groups() and not self._catalog.cameras_to_plan(self._digest)
 
     def _pause_s(self) -> float:
-        wakeups = [one for one in (self._intake.next_due(), self._catalog.next_wakeup()) if one is not None]
-        soonest = min(wakeups, default=float("inf")) - self._clock()
-        return min(max(soonest, 0.01), _FACTS_S)
+        due_in = self._intake.due_in()
+        wakeup = self._catalog.next_wakeup()
+        return min(
+            _FACTS_S if due_in is None else due_in,
+            _FACTS_S if wakeup is None else max(wakeup - self._clock(), 0.01),
+            _BUSY_S if self._runner.busy else _FACTS_S,  # leases are to be renewed
+        )
 
     def _sleep(self, seconds: float) -> None:
         """Wait for something to happen, at most ``seconds``."""

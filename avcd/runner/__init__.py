@@ -39,6 +39,8 @@ class Runner:
         Seconds since the epoch.
     on_done
         Called with (spec, state) after each finished attempt.
+    on_ready
+        Called, from another thread, when a job ended and `step` would find its result.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Runner:
         owner: str,
         clock: Callable[[], float],
         on_done: Callable[[ProductSpec, JobState], None] | None = None,
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         self._catalog = catalog
         self._place = place
@@ -56,6 +59,7 @@ class Runner:
         self._owner = owner
         self._clock = clock
         self._on_done = on_done
+        self._on_ready = on_ready
         self._pool: ProcessPoolExecutor | None = None
         self._running: dict[Future[Published], Claim] = {}
         self._suspects: set[str] = set()  # jobs that were under way when a worker process died: one at a time
@@ -103,8 +107,14 @@ class Runner:
                 self._drop_pool()
                 future = self._executor().submit(work, claim, self._place)
             self._running[future] = claim
+            if self._on_ready:
+                future.add_done_callback(self._tell_ready)
             moved = True
         return moved
+
+    def _tell_ready(self, _: Future[Published]) -> None:
+        if self._on_ready:
+            self._on_ready()
 
     def _executor(self) -> ProcessPoolExecutor:
         if self._pool is None:
