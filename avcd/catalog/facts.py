@@ -37,9 +37,9 @@ def lock_camera(connection: Connection, name: str) -> int:
 def touch_groups(connection: Connection, subjects: Iterable[str | None]) -> None:
     """Note that the members of these groups changed."""
     insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
-    for subject in sorted({one for one in subjects if one is not None}):
-        statement = insert(touched).values(subject=subject, version=1)
-        # Counted, not only noted: a closure made meanwhile from the members before must not wipe this out.
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=[touched.c.subject], set_={"version": touched.c.version + 1})
-        )
+    statement = insert(touched)
+    # Counted, not only noted: a closure made meanwhile from the members before must not wipe this out.
+    counted = statement.on_conflict_do_update(index_elements=[touched.c.subject], set_={"version": touched.c.version + 1})
+    rows = [{"subject": subject, "version": 1} for subject in sorted({one for one in subjects if one is not None})]
+    if rows:
+        connection.execute(counted, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ _BUSY_MS = 30_000
 _RETRIES = 5  # of a transaction that another one of the same moment made impossible
 _CHUNK = 2_000  # values in one IN (…): far below either database's limit
 _WRITE = "avcd_write"
+_JOURNAL_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ANALYSIS = ("PRAGMA analysis_limit=1000", "ANALYZE")
 
 
@@ -184,8 +186,9 @@ def _make_engine(url: Any) -> Engine:
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         # Python's own transaction control begins too late and ends too early; see "begin" below.
         connection.isolation_level = None
-        for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+        for pragma in (f"busy_timeout={_BUSY_MS}", "foreign_keys=ON", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}").close()
+        _set_journal(connection)
         teach_sqlite(connection)
 
     @event.listens_for(engine, "begin")
@@ -195,6 +198,18 @@ def _make_engine(url: Any) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _set_journal(connection: sqlite3.Connection) -> None:
+    """Write-ahead logging. SQLite does not wait for others when it changes the journal, whatever its timeout."""
+    for wait_s in (*_JOURNAL_WAITS_S, None):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if wait_s is None or not error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise
+            time.sleep(wait_s)
 
 
 def _sqlite_error(original: sqlite3.Error, where: str) -> AvcdError | None:
@@ -248,12 +263,11 @@ def _was_rolled_back(error: DatabaseBusyError) -> bool:
     return state in ("40001", "40P01")
 
 
-def insert_ignoring(
-    connection: Connection, table: Table, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]
-) -> None:
-    """Insert rows; those that exist already, by any constraint, stay as they are."""
-    if rows:
-        connection.execute(_inserting_new(connection.dialect.name, table, None), rows)
+def insert_ignoring(connection: Connection, table: Table, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows; those that exist already, by any constraint, stay as they are. Returns how many were inserted."""
+    if not rows:
+        return 0
+    return connection.execute(_inserting_new(connection.dialect.name, table, None), rows).rowcount
 
 
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any], column: str) -> bool:
