@@ -1,25 +1,46 @@
-"""From settled paths to rows: read a file, record what is in it.
+"""From settled paths to rows: read files, record what is in them.
 
 Drop directories are read, never written. Twice is once: the catalogue's constraints see to it.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import stat
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 from avcd.catalog import Catalog
+from avcd.catalog.recording import FoundFile, found_file
 from avcd.catalog.types import printable_path
 from avcd.config import Limits
 from avcd.errors import InputError
 from avcd.frame import FileReading, FrameStatus, MemberReading
-from avcd.headers.profiles import Profiles
+from avcd.headers.profiles import Profiles, load_profiles
 from avcd.headers.reading import read_file
 
 log = logging.getLogger("avcd.ingest")
+_PORTION = 100  # files read by one process at a time
+_RECORDED = 500  # files in one transaction
+_FEW = 400  # not worth starting processes for
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A drop directory: its logical name, where it is on this host, what it says of its frames."""
+
+    root: str
+    base: Path
+    profile: str | None = None
+    site: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,76 +53,190 @@ class IngestResult:
     reason: str = ""
 
 
-def ingest_path(
-    catalog: Catalog,
-    root: str,
-    base: Path,
-    relative_path: str,
-    profiles: Profiles,
-    limits: Limits,
-    now: float,
-    *,
-    profile: str | None = None,
-    site: str | None = None,
-) -> IngestResult:
-    """Read one file of a drop directory and record what is in it.
+@dataclass(frozen=True, slots=True)
+class PathReading:
+    """One path as it was read; without ``found`` it was gone, or it changed meanwhile (``settled`` is false)."""
+
+    relative_path: str
+    settled: bool
+    found: FoundFile | None = None
+    status: FrameStatus | None = None
+    reason: str = ""
+
+
+def read_path(drop: Drop, relative_path: str, profiles: Profiles, limits: Limits) -> PathReading:
+    """Read one file of a drop directory. Bad content is a status with its reason, never an exception.
 
     Parameters
     ----------
-    root, base
-        The drop directory's logical name, and where it is on this host.
     relative_path
-        Below ``base``, as `os.scandir` spells it (bytes that are no UTF-8 as surrogates).
-    now
-        Seconds since the epoch.
-    profile, site
-        What the drop directory says of its frames, if it does.
+        Below the drop directory, as `os.scandir` spells it (bytes that are no UTF-8 as surrogates).
 
-    Returns
-    -------
-    IngestResult
-        Bad content is a status with its reason, never an exception.
+    Raises
+    ------
+    ConfigError
+        The drop directory's profile or site does not exist.
     """
-    path = base / relative_path
+    path = os.path.join(drop.base, relative_path)
     before = _stat(path)
     if before is None:
-        catalog.mark_absent(root, [relative_path])
-        return IngestResult(settled=True)
+        return PathReading(relative_path, settled=True)
     if not stat.S_ISREG(before.st_mode):
         reading = _without_content(relative_path, "not a regular file")
     else:
-        reading = _read(path, relative_path, profiles, limits, profile, site)
+        reading = _read(Path(path), relative_path, profiles, limits, drop)
         after = _stat(path)
         if after is None or _identity(before) != _identity(after):
-            return IngestResult(settled=False)
-    reading, new = _record(catalog, root, reading, before, now)
-    return IngestResult(True, new, reading.members[0].status, reading.members[0].reason)
+            return PathReading(relative_path, settled=False)
+    found = found_file(reading, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
+    return PathReading(relative_path, True, found, reading.members[0].status, reading.members[0].reason)
 
 
-def _read(
-    path: Path, relative_path: str, profiles: Profiles, limits: Limits, profile: str | None, site: str | None
-) -> FileReading:
+def record_paths(catalog: Catalog, root: str, readings: Sequence[PathReading], now: float) -> list[IngestResult]:
+    """Record what was read, in one transaction; one by one, where a value of one does not fit the catalogue.
+
+    Parameters
+    ----------
+    root
+        Logical name of the drop directory.
+    readings
+        Of as many paths, no path twice.
+    now
+        Seconds since the epoch.
+    """
+    catalog.mark_absent(root, [one.relative_path for one in readings if one.settled and one.found is None])
+    found = [one.found for one in readings if one.found is not None]
     try:
-        return read_file(path, relative_path, profiles, limits, profile=profile, site=site)
+        new = dict(zip((one.relative_path for one in found), catalog.record_files(root, found, now), strict=True))
+    except InputError as error:
+        if len(readings) > 1:
+            return [result for one in readings for result in record_paths(catalog, root, [one], now)]
+        # The catalogue cannot hold what it says: that it cannot is recorded, so that the file is accounted for.
+        readings = [_refused(readings[0], str(error))]
+        catalog.record_files(root, [one.found for one in readings if one.found is not None], now)
+        new = {}
+    return [
+        IngestResult(one.settled, new.get(one.relative_path, 0), one.status if one.found else None, one.reason)
+        for one in readings
+    ]
+
+
+def ingest_path(catalog: Catalog, drop: Drop, relative_path: str, profiles: Profiles, limits: Limits, now: float) -> IngestResult:
+    """Read one file of a drop directory and record what is in it; see `read_path` and `record_paths`."""
+    (result,) = record_paths(catalog, drop.root, [read_path(drop, relative_path, profiles, limits)], now)
+    return result
+
+
+def ingest_paths(
+    catalog: Catalog, home: Path, paths: Iterable[tuple[Drop, str]], limits: Limits, *, processes: int | None = None
+) -> Iterator[tuple[Drop, str, IngestResult]]:
+    """Read many files and record what is in them, in portions; other processes read while this one records.
+
+    Parameters
+    ----------
+    home
+        Whose profiles count.
+    paths
+        Drop directory and relative path of each. Only some thousands are in memory at a time.
+    processes
+        That read; by default one for every processor but one. Few files are read by this process alone.
+
+    Yields
+    ------
+    (Drop, str, IngestResult)
+        In the order of ``paths``.
+    """
+    waiting = iter(paths)
+    first = list(itertools.islice(waiting, _FEW))
+    count = max((os.cpu_count() or 1) - 1, 1) if processes is None else processes
+    rest = itertools.chain(first, waiting)
+    if len(first) < _FEW or count == 0:
+        profiles = load_profiles(home)
+        read = ((drop, _read_portion(drop, some, profiles, limits)) for drop, some in _portions(rest, _PORTION))
+        yield from _recorded(catalog, read)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(count, context, initializer=_begin_reader, initargs=(home, limits)) as pool:
+        yield from _recorded(catalog, _read_by_others(pool, _portions(rest, _PORTION), 2 * count + 2, home, limits))
+
+
+def _portions(paths: Iterable[tuple[Drop, str]], size: int) -> Iterator[tuple[Drop, list[str]]]:
+    """Paths of one drop directory together, so many at a time."""
+    for drop, some in itertools.groupby(paths, key=lambda one: one[0]):
+        names = (name for _, name in some)
+        while portion := list(itertools.islice(names, size)):
+            yield drop, portion
+
+
+def _read_portion(drop: Drop, names: Iterable[str], profiles: Profiles, limits: Limits) -> list[PathReading]:
+    return [read_path(drop, one, profiles, limits) for one in names]
+
+
+_reader: tuple[Profiles, Limits]  # of a process that only reads
+
+
+def _begin_reader(home: Path, limits: Limits) -> None:
+    global _reader
+    _reader = load_profiles(home), limits
+
+
+def _read_elsewhere(drop: Drop, names: list[str]) -> list[PathReading]:
+    return _read_portion(drop, names, *_reader)
+
+
+def _read_by_others(
+    pool: ProcessPoolExecutor, portions: Iterator[tuple[Drop, list[str]]], ahead: int, home: Path, limits: Limits
+) -> Iterator[tuple[Drop, list[PathReading]]]:
+    """Portions read by a pool, in order, never more than ``ahead`` of them under way."""
+    under_way: deque[tuple[Drop, list[str], Future[list[PathReading]]]] = deque()
+    profiles: Profiles | None = None
+    while True:
+        try:
+            for drop, names in itertools.islice(portions, ahead - len(under_way)):
+                under_way.append((drop, names, pool.submit(_read_elsewhere, drop, names)))
+        except BrokenProcessPool:
+            # One process more or less is no reason to give up: what it should have read is read here.
+            failed: Future[list[PathReading]] = Future()
+            failed.set_exception(BrokenProcessPool())
+            under_way.append((drop, names, failed))
+        if not under_way:
+            return
+        drop, names, future = under_way.popleft()
+        try:
+            yield drop, future.result()
+        except BrokenProcessPool:
+            profiles = profiles or load_profiles(home)
+            log.warning("a process that read files died; %d files are read again", len(names))
+            yield drop, _read_portion(drop, names, profiles, limits)
+
+
+def _recorded(
+    catalog: Catalog, portions: Iterable[tuple[Drop, list[PathReading]]]
+) -> Iterator[tuple[Drop, str, IngestResult]]:
+    """Write down what was read, some portions in one transaction."""
+    for drop, some in itertools.groupby(portions, key=lambda one: one[0]):
+        readings = (reading for _, portion in some for reading in portion)
+        while batch := list(itertools.islice(readings, _RECORDED)):
+            results = record_paths(catalog, drop.root, batch, time.time())
+            yield from ((drop, one.relative_path, result) for one, result in zip(batch, results, strict=True))
+
+
+def _read(path: Path, relative_path: str, profiles: Profiles, limits: Limits, drop: Drop) -> FileReading:
+    try:
+        return read_file(path, relative_path, profiles, limits, profile=drop.profile, site=drop.site)
     except Exception as error:  # a defect in reading must not end the daemon: the file is unreadable, with the trace
         log.exception("%s could not be read", printable_path(relative_path))
         reason = f"avcd failed to read it: {type(error).__name__}: {error}"
         return _without_content(relative_path, reason, FrameStatus.UNREADABLE)
 
 
-def _record(
-    catalog: Catalog, root: str, reading: FileReading, found: os.stat_result, now: float
-) -> tuple[FileReading, int]:
-    """Record a reading; where the catalogue cannot hold it, that it cannot, so that the file is accounted for."""
-    try:
-        return reading, catalog.record_reading(
-            root, reading, found.st_size, found.st_mtime_ns, now, ctime_ns=found.st_ctime_ns
-        )
-    except InputError as error:
-        reading = _without_content(reading.relative_path, str(error), FrameStatus.UNREADABLE)
-        return reading, catalog.record_reading(
-            root, reading, found.st_size, found.st_mtime_ns, now, ctime_ns=found.st_ctime_ns
-        )
+def _refused(reading: PathReading, reason: str) -> PathReading:
+    before = reading.found
+    assert before is not None
+    own = before.members[0]
+    empty = _without_content(reading.relative_path, reason, FrameStatus.UNREADABLE)
+    found = found_file(empty, own["size"], own["mtime_ns"], own["ctime_ns"])
+    return replace(reading, found=found, status=FrameStatus.UNREADABLE, reason=reason)
 
 
 def _without_content(relative_path: str, reason: str, status: FrameStatus = FrameStatus.IGNORED) -> FileReading:
@@ -109,9 +244,9 @@ def _without_content(relative_path: str, reason: str, status: FrameStatus = Fram
     return FileReading(relative_path=relative_path, members=(member,))
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _stat(path: str) -> os.stat_result | None:
     try:
-        return path.stat()
+        return os.stat(path)
     except FileNotFoundError:
         return None
 

@@ -39,7 +39,7 @@ _PRINTABLE = bytes(32 if one < 32 or one == 127 else one if one < 128 else ord("
 _MOST_KNOWN = 20_000
 _new = tuple.__new__  # of a named tuple, three times as fast as by its name
 _quoted = json.encoder.encode_basestring_ascii
-_LITERALS = {"None": "null", "True": "true", "False": "false"}
+_LITERALS: Mapping[object, str] = {None: "null", True: "true", False: "false"}
 
 _known: dict[bytes, Card] = {}
 _problems: dict[bytes, str] = {}
@@ -93,15 +93,20 @@ class Header:
         text
             All of them in order, and the first value of each keyword.
         """
-        found = [
-            _texts.get(image) or _text_of(card, image) for card, image in zip(self.cards, self.images, strict=True)
-        ]
-        content = ",".join([one[2] for one in found if one[2]])
+        found = list(map(_texts.get, self.images))
+        if not all(found):
+            if len(_texts) > _MOST_KNOWN:
+                _texts.clear()
+            for number, one in enumerate(found):
+                if one is None:
+                    found[number] = _text_of(self.cards[number], self.images[number])
+        known: list[tuple[str, str, str]] = found  # type: ignore[assignment]
         first: dict[str, str] = {}
-        for card, one in zip(self.cards, found, strict=True):
-            if one[1]:
-                first.setdefault(card[0], one[1])
-        text = HeaderText(f"[{','.join([one[0] for one in found])}]", f"{{{','.join(first.values())}}}")
+        for card, (_, member, _) in zip(self.cards, known, strict=True):
+            if member:
+                first.setdefault(card[0], member)
+        content = ",".join([one[2] for one in known if one[2]])
+        text = HeaderText(f"[{','.join([one[0] for one in known])}]", f"{{{','.join(first.values())}}}")
         return hashlib.sha256(f"[{content}]".encode()).hexdigest(), text
 
 
@@ -109,15 +114,14 @@ def _text_of(card: Card, image: bytes) -> tuple[str, str, str]:
     """As JSON ``["KEY",value,"comment"]``, ``"KEY":value`` but for commentary, and ``["KEY",value]`` where it counts."""
     keyword, value, comment = card
     name = _quoted(keyword)
-    text = _quoted(value) if isinstance(value, str) else _LITERALS.get(repr(value)) or repr(value)
+    kind = type(value)
+    text = _quoted(value) if kind is str else repr(value) if kind is float or kind is int else _LITERALS[value]
     found = (
         f"[{name},{text},{_quoted(comment)}]",
         "" if keyword in COMMENTARY else f"{name}:{text}",
         f"[{name},{text}]" if is_content(card) else "",
     )
     if image:
-        if len(_texts) >= _MOST_KNOWN:
-            _texts.clear()
         _texts[image] = found
     return found
 

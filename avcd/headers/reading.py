@@ -89,7 +89,9 @@ def _read_members(
     elif kind == "zip":
         yield from _read_zip(path, limits, frames)
     else:
-        yield _read_content("", path.name, path.read_bytes(), kind, limits, frames)
+        with open(path, "rb", buffering=0) as stream:
+            content = stream.read()
+        yield _read_content("", path.name, content, kind, limits, frames)
 
 
 def _file_digest(path: Path) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 from avcd.errors import FrameError
 from avcd.headers.cards import CARD_BYTES, Header, read_cards
@@ -18,7 +19,8 @@ _TABLES = ("BINTABLE", "A3DTABLE", "TABLE")
 _BITS = (8, 16, 32, 64, -32, -64)
 
 
-class Part(NamedTuple):
+@dataclass
+class Part:
     """One HDU of a file.
 
     Attributes
@@ -26,7 +28,7 @@ class Part(NamedTuple):
     number
         From 0, the primary HDU.
     header
-        Its header.
+        Its own, before a tile-compressed image is unpacked.
     start, size
         Where its data begin and, where that was asked, how long they are [bytes], without padding.
     """
@@ -41,7 +43,7 @@ class Part(NamedTuple):
         """Where the next HDU begins."""
         return self.start + padded(self.size)
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """One of "image", "packed" (a tile-compressed image), "table", "groups" (random groups) or "other"."""
         if self.number == 0:
@@ -53,19 +55,19 @@ class Part(NamedTuple):
             return "packed" if name != "TABLE" and _value(self.header, "ZIMAGE") is True else "table"
         return "other"
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Of the image, slowest axis first; also of a tile-compressed one. () without any."""
         z = "Z" if self.kind == "packed" else ""
         count = integer(self.header, f"{z}NAXIS")
         return tuple(integer(self.header, f"{z}NAXIS{one}") for one in range(count, 0, -1))
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """BITPIX of the image."""
         return integer(self.header, "ZBITPIX" if self.kind == "packed" else "BITPIX")
 
-    @property
+    @cached_property
     def pixel_bytes(self) -> int:
         """How long the unpacked image is [bytes]."""
         return math.prod(self.shape) * abs(self.bits) // 8 if self.shape else 0
