@@ -136,9 +136,9 @@ def _accounts(catalog: Catalog, root: str, path: Path) -> Row:
     waiting = [one for standing in (Standing.CHANGED, Standing.RETURNED, Standing.REFUSED) for one in others[standing]]
     gone = others[Standing.GONE]
     there = f"{sum(statuses.values()) + len(waiting)} there"
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-    why = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    said = [there + (f": {counts}" if counts else "") + (f" ({why})" if why else "")]
+    why = f" ({', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))})"
+    counts = [f"{count} {one}{why if one == 'ignored' else ''}" for one, count in sorted(statuses.items())]
+    said = [f"{there}: {', '.join(counts)}" if counts else there]
     if waiting:
         said.append(f"{len(waiting)} not in the catalogue as they are now ({_some(waiting)})")
     if gone:
@@ -188,7 +188,7 @@ def _catalog(home: Home) -> Iterator[Row]:
     files, jobs = stats["files"], stats["jobs"]
     yield _counted("unreadable files", files.get("unreadable", 0), "warn", "avcd files --status unreadable")
     gone = sum(stats["files_absent"].values())
-    yield _counted("files that are gone", gone, "warn", "avcd files --where 'present = false'")
+    yield _counted("files that are gone", gone, "warn", "avcd files --status gone")
     yield _counted("dead jobs", jobs.get("dead", 0), "fail", "avcd jobs --status dead")
     yield _counted("blocked jobs", jobs.get("blocked", 0), "warn", "avcd jobs --status blocked")
     waiting = sum(jobs.get(state, 0) for state in ("waiting", "ready", "running"))
