@@ -6,24 +6,26 @@ nothing that listens to it can be quicker).
 
 from __future__ import annotations
 
+import io
 import queue
 import random
-import shutil
 import sqlite3
 import statistics
 import subprocess
 import sys
 import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pytest
 from astropy.io import fits
 from watchdog.events import FileClosedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from avcd.catalog import Catalog
-from avcd.config import CONFIG_NAME, example_toml, load_home
+from avcd.config import CONFIG_NAME, Home, example_toml, load_home
 
 SINGLE, BURST, BURSTS = 60, 500, 2
 QUIET_S = 0.5
@@ -35,10 +37,6 @@ def frame(number: int) -> bytes:
                           "INSTRUME": "CCD", "XBINNING": 1, "YBINNING": 1, "DATE-OBS": "2026-01-15T21:36:00"})  # fmt: skip
     rng = np.random.default_rng(number)
     hdu = fits.PrimaryHDU(rng.integers(900, 1100, (64, 64), dtype=np.uint16), header)
-    path = Path("frame")
-    del path
-    import io
-
     stream = io.BytesIO()
     hdu.writeto(stream)
     return stream.getvalue()
@@ -71,17 +69,30 @@ class Rows:
             time.sleep(0.001)
 
 
-@pytest.fixture
-def home(tmp_path):
-    path = tmp_path / "home"
+def make_home(path: Path, *, previews: bool) -> Home:
     (path / "drop").mkdir(parents=True)
-    settings = {"watch": {"quiet_s": QUIET_S}, "processing": {"previews": False, "provisional": False}}
+    settings = {"watch": {"quiet_s": QUIET_S}, "processing": {"previews": previews, "provisional": False}}
     (path / CONFIG_NAME).write_text(example_toml(settings), encoding="utf-8")
     loaded = load_home(path)
     catalog = Catalog(loaded.database_url)
     catalog.upgrade()
     catalog.close()
     return loaded
+
+
+@contextmanager
+def daemon(home: Home) -> Iterator[Rows]:
+    """A daemon at work, with its first frame catalogued."""
+    with (home.path / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "avcd", "run", "--home", str(home.path)], stderr=log)
+        try:
+            rows = Rows(home.path / "catalogue.sqlite")
+            drop_file(home.roots["drop"], "first.fits", frame(10**6))
+            rows.wait({"first.fits"})
+            yield rows
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 def told(name: str, delays_s: list[float]) -> str:
@@ -111,36 +122,40 @@ def peer(directory: Path) -> list[float]:
     return delays
 
 
-def test_from_close_to_row(home, tmp_path, capsys):
-    drop = home.roots["drop"]
-    said = [f"\n{'':<46} {'median':>10} {'99 %':>12}", told("peer: watchdog tells of a closed file", peer(tmp_path / "peer"))]
-    log = (tmp_path / "log").open("w")
-    daemon = subprocess.Popen([sys.executable, "-m", "avcd", "run", "--home", str(home.path)], stderr=log)
-    try:
-        rows = Rows(home.path / "catalogue.sqlite")
-        drop_file(drop, "first.fits", frame(10**6))
-        rows.wait({"first.fits"})
-        contents = [frame(number) for number in range(SINGLE)]
-        delays, gaps = [], random.Random(1)
-        for number, content in enumerate(contents):
-            closed = drop_file(drop, f"one-{number}.fits", content)
-            rows.wait({f"one-{number}.fits"})
-            delays.append(rows.seen[f"one-{number}.fits"] - closed - QUIET_S)
-            time.sleep(gaps.uniform(0, 0.3))
-        said.append(told("close to row less quiet_s, one by one", delays))
-        for burst in range(BURSTS):
-            contents = [frame(1000 * (burst + 1) + number) for number in range(BURST)]
-            closed = {
-                f"burst-{burst}-{number}.fits": drop_file(drop, f"burst-{burst}-{number}.fits", content)
-                for number, content in enumerate(contents)
-            }
-            rows.wait(set(closed))
-            delays = [rows.seen[name] - at - QUIET_S for name, at in closed.items()]
-            said.append(told(f"close to row less quiet_s, burst of {BURST}", delays))
-    finally:
-        daemon.terminate()
-        daemon.wait(60)
-        log.close()
+def one_by_one(rows: Rows, drop: Path, name: str) -> list[float]:
+    contents = [frame(zlib.crc32(f"{name}{number}".encode())) for number in range(SINGLE)]
+    delays, gaps = [], random.Random(1)
+    for number, content in enumerate(contents):
+        closed = drop_file(drop, f"{name}-{number}.fits", content)
+        rows.wait({f"{name}-{number}.fits"})
+        delays.append(rows.seen[f"{name}-{number}.fits"] - closed - QUIET_S)
+        time.sleep(gaps.uniform(0, 0.3))
+    return delays
+
+
+def burst(rows: Rows, drop: Path, name: str) -> list[float]:
+    contents = [frame(zlib.crc32(f"{name}{number}".encode())) for number in range(BURST)]
+    closed = {
+        f"{name}-{number}.fits": drop_file(drop, f"{name}-{number}.fits", one) for number, one in enumerate(contents)
+    }
+    rows.wait(set(closed))
+    return [rows.seen[name] - at - QUIET_S for name, at in closed.items()]
+
+
+def test_from_close_to_row(tmp_path, capsys):
+    said = [
+        f"\n{'':<46} {'median':>10} {'99 %':>12}",
+        told("peer: watchdog tells of a closed file", peer(tmp_path / "peer")),
+    ]
+    home = make_home(tmp_path / "quiet", previews=False)
+    with daemon(home) as rows:
+        said.append(told("one by one", one_by_one(rows, home.roots["drop"], "one")))
+        said += [
+            told(f"burst of {BURST}", burst(rows, home.roots["drop"], f"burst{number}")) for number in range(BURSTS)
+        ]
+    home = make_home(tmp_path / "busy", previews=True)
+    with daemon(home) as rows:
+        burst(rows, home.roots["drop"], "before")
+        said.append(told("one by one, every worker busy with previews", one_by_one(rows, home.roots["drop"], "busy")))
     with capsys.disabled():
         print("\n".join(said))
-    shutil.rmtree(drop)
