@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, Connection, String, Table, func, select
+from sqlalchemy import JSON, Connection, String, Table, func, or_, select
 
 from avcd.catalog.cone import parse_cone, within
 from avcd.catalog.models import file_frames, files, frames, jobs, products
@@ -81,8 +81,13 @@ class Filters:
         return iter(known if self.limit is None else known[: self.limit])
 
 
+_GONE = "gone"  # of files that were there once
 _TYPES = frozenset(str(one) for kind in (ImageType, ProductKind) for one in kind)
-_STATES = frozenset(str(one) for kind in (FrameStatus, ProductStatus, JobState) for one in kind) | {"open", "closed"}
+_STATES = frozenset(str(one) for kind in (FrameStatus, ProductStatus, JobState) for one in kind) | {
+    "open",
+    "closed",
+    _GONE,
+}
 
 
 def _refuse_misspelt(given: Mapping[str, Any]) -> None:
@@ -171,7 +176,12 @@ def _where(chosen: Filters, table: Table) -> list[Any]:
 
 
 def _file_conditions(connection: Connection, chosen: Filters) -> list[Any]:
-    found = [] if chosen.values("status") is None else [files.c.status.in_(chosen.values("status") or [])]
+    found: list[Any] = []
+    wanted = chosen.values("status")
+    if wanted is not None:
+        found.append(
+            or_(files.c.status.in_(wanted), ~files.c.present) if _GONE in wanted else files.c.status.in_(wanted)
+        )
     if any(chosen.wanted.get(name) is not None for name in _OF_FRAMES):
         held = select(file_frames.c.file).join(frames, frames.c.id == file_frames.c.frame)
         found.append(files.c.id.in_(held.where(*frame_conditions(connection, chosen))))

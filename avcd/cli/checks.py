@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avcd.cli.options import load_home_for, open_catalog
-from avcd.config import Home
-from avcd.errors import AvcdError
+from avcd.config import Drop, Home
+from avcd.errors import AvcdError, StorageError
+
+if TYPE_CHECKING:
+    from avcd.catalog import Catalog
 
 Row = dict[str, Any]
+_SHOWN = 20  # paths that are named
 _ROOM_BYTES = 5 * 2**30  # below this much free space the operator should know
 
 
@@ -28,8 +33,9 @@ def check_home(home: Path | None) -> Iterator[Row]:
     yield _tried("rules", lambda: _rules(loaded))
     yield _tried("profiles", lambda: _profiles(loaded))
     yield _tried("reference stars", _reference_stars)
-    for name, path in loaded.roots.items():
-        yield _drop(name, path)
+    for drop in loaded.settings.drop:
+        yield _drop(drop.name, loaded.drop_path(drop))
+        yield _watch(drop, loaded.drop_path(drop), loaded.settings.watch.poll_s)
     yield _archive(loaded.archive)
     yield _daemon(loaded)
     yield from _catalog(loaded)
@@ -85,6 +91,70 @@ def _drop(name: str, path: Path) -> Row:
     return _row(f"drop {name}", "ok", str(path))
 
 
+def _watch(drop: Drop, path: Path, poll_s: float) -> Row:
+    """How the daemon would hear of what happens in a drop directory, measured."""
+    from watchdog.observers import Observer
+
+    from avcd.watch import remote_file_system, sound
+
+    check = f"watch {drop.name}"
+    polled = f"polled every {poll_s:g} s"
+    if drop.watch != "native":
+        return _row(check, "ok", polled if drop.watch == "polling" else "rescanned only")
+    remote = remote_file_system(path)
+    if remote:
+        return _row(check, "warn", f"{polled}: on {remote}, events do not tell what other machines do")
+    try:
+        sounding = sound(path, Observer, may_write=drop.canary)
+    except OSError as error:
+        return _row(check, "warn", f"{polled}: {error.strerror or error}")
+    return _row(
+        check,
+        "warn" if sounding.silent else "ok",
+        f"{polled}: {sounding}" if sounding.silent else f"native, {sounding}",
+    )
+
+
+def _accounts(catalog: Catalog, root: str, path: Path) -> Row:
+    """Every file of a drop directory against the catalogue."""
+    from avcd.scan import Standing, compare_root
+
+    statuses: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    others: dict[Standing, list[str]] = {one: [] for one in Standing}
+    check = f"files in {root}"
+    try:
+        for sight in compare_root(catalog, root, path):
+            if sight.standing is not Standing.UNCHANGED:
+                others[sight.standing].append(sight.relative_path)
+                continue
+            statuses[sight.status] += 1
+            if sight.status == "ignored":
+                reasons[sight.reason] += 1
+    except StorageError as error:
+        return _row(check, "fail", str(error))
+    waiting = [one for standing in (Standing.CHANGED, Standing.RETURNED, Standing.REFUSED) for one in others[standing]]
+    gone = others[Standing.GONE]
+    there = f"{sum(statuses.values()) + len(waiting)} there"
+    why = f" ({', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))})"
+    counts = [f"{count} {one}{why if one == 'ignored' else ''}" for one, count in sorted(statuses.items())]
+    said = [f"{there}: {', '.join(counts)}" if counts else there]
+    if waiting:
+        said.append(f"{len(waiting)} not in the catalogue as they are now ({_some(waiting)})")
+    if gone:
+        said.append(f"{len(gone)} in the catalogue and not there any more ({_some(gone)})")
+    if not waiting and not gone:
+        return _row(check, "ok", "; ".join([*said, "every one in the catalogue as it is"]))
+    return _row(check, "warn", "; ".join([*said, f"the daemon's next look takes them in, or: avcd ingest {path}"]))
+
+
+def _some(paths: list[str]) -> str:
+    from avcd.catalog.types import printable_path
+
+    shown = ", ".join(printable_path(one) for one in paths[:_SHOWN])
+    return f"{shown} and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else shown
+
+
 def _archive(path: Path) -> Row:
     if not path.is_dir():
         return _row("archive", "fail", f"{path} is not there, or no directory")
@@ -110,12 +180,15 @@ def _catalog(home: Home) -> Iterator[Row]:
                 return
             stats = catalog.stats()
             yield _row("catalogue", "ok", catalog.url.render_as_string())
+            for name, path in home.roots.items():
+                yield _accounts(catalog, name, path)
     except AvcdError as error:
         yield _row("catalogue", "fail", str(error))
         return
     files, jobs = stats["files"], stats["jobs"]
     yield _counted("unreadable files", files.get("unreadable", 0), "warn", "avcd files --status unreadable")
-    yield _counted("files that are gone", sum(stats["files_absent"].values()), "warn", "avcd files")
+    gone = sum(stats["files_absent"].values())
+    yield _counted("files that are gone", gone, "warn", "avcd files --status gone")
     yield _counted("dead jobs", jobs.get("dead", 0), "fail", "avcd jobs --status dead")
     yield _counted("blocked jobs", jobs.get("blocked", 0), "warn", "avcd jobs --status blocked")
     waiting = sum(jobs.get(state, 0) for state in ("waiting", "ready", "running"))

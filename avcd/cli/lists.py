@@ -21,7 +21,9 @@ Night = Annotated[str | None, typer.Option(help="Evening date, as 2026-01-15.")]
 Target = Annotated[str | None, typer.Option(help="As in the header; blanks and case do not count.")]
 FilterName = Annotated[str | None, typer.Option("--filter", help="Name of a filter; case counts.")]
 Type = Annotated[str | None, typer.Option("--type", help="Image type of frames, kind of products and jobs.")]
-Status = Annotated[str | None, typer.Option(help="Status of frames, files and products, state of the others.")]
+Status = Annotated[
+    str | None, typer.Option(help="Status of frames, files (gone: there no more) and products, state of the others.")
+]
 Since = Annotated[str | None, typer.Option(help="First night, or for frames a UTC time as 2026-01-15T21:30.")]
 Until = Annotated[str | None, typer.Option(help="Last night, or for frames the UTC time before which.")]
 Where = Annotated[

@@ -18,7 +18,9 @@ from avcd.views import columns
 from avcd.views.tables import Format
 
 if TYPE_CHECKING:
+    from avcd.catalog import Catalog
     from avcd.config import Home
+    from avcd.headers.profiles import Profiles
 
 
 def register(app: typer.Typer) -> None:
@@ -64,27 +66,42 @@ def start_logging(level: int) -> None:
 
 def ingest(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files or directories below a drop directory.")],
+    again: Annotated[
+        bool, typer.Option("--again", help="Read files of a directory that have not changed, too.")
+    ] = False,
     form: FormatOption = Format.TABLE,
     home: HomeOption = None,
 ) -> None:
-    """Catalogue files of a drop directory once, now, without the daemon. The next run makes their products."""
+    """Catalogue files of a drop directory once, now, without the daemon. The next run makes their products.
+
+    Of a directory, files that have not changed since they were read are not read again: json and csv list them, a table
+    counts them.
+    """
     loaded = load_home_for(home)
-    places = [place for path in paths for place in _places(loaded, path)]
+    places = [_place(loaded, path) for path in paths]
     failed = False
+    unchanged = 0
 
     def rows() -> Iterator[dict[str, Any]]:
-        nonlocal failed
-        for row in _ingest_rows(loaded, places):
+        nonlocal failed, unchanged
+        for row in _ingest_rows(loaded, places, again):
             failed |= row["status"] in ("unreadable", "not settled")
-            yield row
+            if form is Format.TABLE and not row["read"] and row["status"] in ("ok", "ignored"):
+                unchanged += 1
+            else:
+                yield row
 
-    print_rows(rows(), form, columns.INGESTED)
+    if not print_rows(rows(), form, columns.INGESTED, expected=False) and not unchanged:
+        typer.echo("avcd: nothing found", err=True)
+        raise typer.Exit(1)
+    if unchanged:
+        typer.echo(f"avcd: {unchanged} files have not changed since they were read", err=True)
     if failed:
         raise typer.Exit(1)
 
 
-def _places(home: Home, path: Path) -> Iterator[tuple[str, Path, str]]:
-    """(root, its directory, relative path) of every file that ``path`` stands for."""
+def _place(home: Home, path: Path) -> tuple[str, Path, str]:
+    """(root, its directory, relative path) of what ``path`` stands for; the relative path of the root itself is empty."""
     # As it is spelled first: what a link inside a drop directory is called there, not where it leads.
     spellings = (Path(os.path.normpath(Path.cwd() / path)), path.resolve())
     found = [(one, *place) for one in spellings for place in home.roots.items() if one.is_relative_to(place[1])]
@@ -94,32 +111,68 @@ def _places(home: Home, path: Path) -> Iterator[tuple[str, Path, str]]:
     absolute, root, base = found[0]
     if not os.path.lexists(absolute):
         raise UsageError(f"{path} is not there")
-    if not absolute.is_dir():
-        yield root, base, absolute.relative_to(base).as_posix()
-        return
-    for directory, below, names in os.walk(absolute):
-        below.sort()
-        for name in sorted(names):
-            yield root, base, (Path(directory) / name).relative_to(base).as_posix()
+    relative_path = absolute.relative_to(base).as_posix()
+    return root, base, "" if relative_path == "." else relative_path
 
 
-def _ingest_rows(home: Home, places: list[tuple[str, Path, str]]) -> Iterator[dict[str, Any]]:
-    from avcd.headers.profiles import load_profiles
-    from avcd.ingest import ingest_path
-
-    profiles = load_profiles(home.path)
-    drops = {drop.name: drop for drop in home.settings.drop}
+def _ingest_rows(home: Home, places: list[tuple[str, Path, str]], again: bool) -> Iterator[dict[str, Any]]:
     with open_catalog(home) as catalog:
+        take = _Taking(home, catalog)
         for root, base, relative_path in places:
-            drop = drops[root]
-            result = ingest_path(
-                catalog, root, base, relative_path, profiles, home.settings.limits, time.time(),
-                profile=drop.profile, site=drop.site,
-            )  # fmt: skip
-            yield {
-                "root": root,
-                "path": os.fsencode(relative_path).decode("utf-8", "backslashreplace"),
-                "status": str(result.status or "gone") if result.settled else "not settled",
-                "new_frames": result.new_frames,
-                "reason": result.reason if result.settled else "it changed while it was read",
-            }
+            if (base / relative_path).is_dir():
+                yield from take.directory(root, base, relative_path, again)
+            else:
+                yield take.file(root, base, relative_path)
+
+
+class _Taking:
+    """Reads files into the catalogue. What reading needs is loaded with the first file that is read."""
+
+    def __init__(self, home: Home, catalog: Catalog) -> None:
+        self._home = home
+        self._catalog = catalog
+        self._drops = {drop.name: drop for drop in home.settings.drop}
+        self._profiles: Profiles | None = None
+
+    def file(self, root: str, base: Path, relative_path: str) -> dict[str, Any]:
+        """Read one file, whether or not it has changed."""
+        from avcd.headers.profiles import load_profiles
+        from avcd.ingest import ingest_path
+
+        if self._profiles is None:
+            self._profiles = load_profiles(self._home.path)
+        drop = self._drops[root]
+        result = ingest_path(
+            self._catalog, root, base, relative_path, self._profiles, self._home.settings.limits, time.time(),
+            profile=drop.profile, site=drop.site,
+        )  # fmt: skip
+        if not result.settled:
+            return _ingested(root, relative_path, "not settled", "it changed while it was read")
+        return _ingested(root, relative_path, str(result.status or "gone"), result.reason, result.new_frames)
+
+    def directory(self, root: str, base: Path, below: str, again: bool) -> Iterator[dict[str, Any]]:
+        """Read what has changed at or below a directory, and record what is gone."""
+        from avcd.scan import Standing, compare_root, record_refusal
+
+        for sight in compare_root(self._catalog, root, base, below):
+            path, standing, stat, status, reason = sight
+            if standing is Standing.CHANGED or (again and stat is not None):
+                yield self.file(root, base, path)
+            elif standing is Standing.UNCHANGED:
+                yield _ingested(root, path, status, reason, read=False)
+            elif standing is Standing.RETURNED:
+                self._catalog.mark_present(root, [path])
+                yield _ingested(root, path, status, reason)
+            elif standing is Standing.GONE:
+                self._catalog.mark_absent(root, [path])
+                yield _ingested(root, path, "gone", "it is there no more")
+            else:
+                record_refusal(self._catalog, root, sight, time.time())
+                yield _ingested(root, path, status, reason)
+
+
+def _ingested(
+    root: str, relative_path: str, status: str, reason: str, new_frames: int = 0, *, read: bool = True
+) -> dict[str, Any]:
+    shown = relative_path if relative_path.isascii() else os.fsencode(relative_path).decode("utf-8", "backslashreplace")
+    return {"root": root, "path": shown, "status": status, "new_frames": new_frames, "reason": reason, "read": read}
