@@ -77,14 +77,14 @@ def read_path(drop: Drop, relative_path: str, profiles: Profiles, limits: Limits
     ConfigError
         The drop directory's profile or site does not exist.
     """
-    path = os.path.join(drop.base, relative_path)
+    path = drop.base / relative_path
     before = _stat(path)
     if before is None:
         return PathReading(relative_path, settled=True)
     if not stat.S_ISREG(before.st_mode):
         reading = _without_content(relative_path, "not a regular file")
     else:
-        reading = _read(Path(path), relative_path, profiles, limits, drop)
+        reading = _read(path, relative_path, profiles, limits, drop)
         after = _stat(path)
         if after is None or _identity(before) != _identity(after):
             return PathReading(relative_path, settled=False)
@@ -121,55 +121,96 @@ def record_paths(catalog: Catalog, root: str, readings: Sequence[PathReading], n
     ]
 
 
-def ingest_path(catalog: Catalog, drop: Drop, relative_path: str, profiles: Profiles, limits: Limits, now: float) -> IngestResult:
+def ingest_path(
+    catalog: Catalog, drop: Drop, relative_path: str, profiles: Profiles, limits: Limits, now: float
+) -> IngestResult:
     """Read one file of a drop directory and record what is in it; see `read_path` and `record_paths`."""
     (result,) = record_paths(catalog, drop.root, [read_path(drop, relative_path, profiles, limits)], now)
     return result
 
 
-def ingest_paths(
-    catalog: Catalog, home: Path, paths: Iterable[tuple[Drop, str]], limits: Limits, *, processes: int | None = None
-) -> Iterator[tuple[Drop, str, IngestResult]]:
-    """Read many files and record what is in them, in portions; other processes read while this one records.
+class Ingestor:
+    """Reads many files and records what is in them; other processes read while this one records.
 
     Parameters
     ----------
     home
         Whose profiles count.
-    paths
-        Drop directory and relative path of each. Only some thousands are in memory at a time.
+    limits
+        What is too large to unpack.
     processes
-        That read; by default one for every processor but one. Few files are read by this process alone.
-
-    Yields
-    ------
-    (Drop, str, IngestResult)
-        In the order of ``paths``.
+        That read, from the first time on that there is much to read; by default one for every processor but one, and 0
+        for none.
     """
-    waiting = iter(paths)
-    first = list(itertools.islice(waiting, _FEW))
-    count = max((os.cpu_count() or 1) - 1, 1) if processes is None else processes
-    rest = itertools.chain(first, waiting)
-    if len(first) < _FEW or count == 0:
-        profiles = load_profiles(home)
-        read = ((drop, _read_portion(drop, some, profiles, limits)) for drop, some in _portions(rest, _PORTION))
-        yield from _recorded(catalog, read)
-        return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_begin_reader, initargs=(home, limits)) as pool:
-        yield from _recorded(catalog, _read_by_others(pool, _portions(rest, _PORTION), 2 * count + 2, home, limits))
+
+    def __init__(self, catalog: Catalog, home: Path, limits: Limits, *, processes: int | None = None) -> None:
+        self._catalog = catalog
+        self._home = home
+        self._limits = limits
+        self._count = max((os.cpu_count() or 1) - 1, 1) if processes is None else processes
+        self._pool: ProcessPoolExecutor | None = None
+        self._profiles: Profiles | None = None
+
+    def __enter__(self) -> Ingestor:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def take(self, paths: Sequence[tuple[Drop, str]]) -> Iterator[tuple[Drop, str, IngestResult]]:
+        """Read and record some files.
+
+        Parameters
+        ----------
+        paths
+            Drop directory and relative path of each, no path twice.
+
+        Yields
+        ------
+        (Drop, str, IngestResult)
+            In the order of ``paths``.
+        """
+        if self._pool is None and self._count and len(paths) >= _FEW:
+            initial = self._home, self._limits
+            self._pool = ProcessPoolExecutor(self._count, get_context("spawn"), _begin_reader, initial)
+        yield from _recorded(self._catalog, self._read(_portions(paths)))
+
+    def _read(self, portions: Iterator[tuple[Drop, list[str]]]) -> Iterator[tuple[Drop, list[PathReading]]]:
+        """What the portions hold, in their order; never more than some of them are under way."""
+        under_way: deque[tuple[Drop, list[str], Future[list[PathReading]] | None]] = deque()
+        while True:
+            for drop, names in itertools.islice(portions, 2 * self._count + 2 - len(under_way)):
+                under_way.append((drop, names, self._submit(drop, names)))
+            if not under_way:
+                return
+            drop, names, future = under_way.popleft()
+            yield drop, self._result(drop, names, future)
+
+    def _submit(self, drop: Drop, names: list[str]) -> Future[list[PathReading]] | None:
+        try:
+            return None if self._pool is None else self._pool.submit(_read_elsewhere, drop, names)
+        except BrokenProcessPool:
+            return None
+
+    def _result(self, drop: Drop, names: list[str], future: Future[list[PathReading]] | None) -> list[PathReading]:
+        try:
+            if future is not None:
+                return future.result()
+        except BrokenProcessPool:
+            log.warning("a process that read files died; %d files are read again", len(names))
+            self._pool = None
+        if self._profiles is None:
+            self._profiles = load_profiles(self._home)
+        return [read_path(drop, one, self._profiles, self._limits) for one in names]
 
 
-def _portions(paths: Iterable[tuple[Drop, str]], size: int) -> Iterator[tuple[Drop, list[str]]]:
+def _portions(paths: Iterable[tuple[Drop, str]]) -> Iterator[tuple[Drop, list[str]]]:
     """Paths of one drop directory together, so many at a time."""
     for drop, some in itertools.groupby(paths, key=lambda one: one[0]):
         names = (name for _, name in some)
-        while portion := list(itertools.islice(names, size)):
+        while portion := list(itertools.islice(names, _PORTION)):
             yield drop, portion
-
-
-def _read_portion(drop: Drop, names: Iterable[str], profiles: Profiles, limits: Limits) -> list[PathReading]:
-    return [read_path(drop, one, profiles, limits) for one in names]
 
 
 _reader: tuple[Profiles, Limits]  # of a process that only reads
@@ -181,33 +222,7 @@ def _begin_reader(home: Path, limits: Limits) -> None:
 
 
 def _read_elsewhere(drop: Drop, names: list[str]) -> list[PathReading]:
-    return _read_portion(drop, names, *_reader)
-
-
-def _read_by_others(
-    pool: ProcessPoolExecutor, portions: Iterator[tuple[Drop, list[str]]], ahead: int, home: Path, limits: Limits
-) -> Iterator[tuple[Drop, list[PathReading]]]:
-    """Portions read by a pool, in order, never more than ``ahead`` of them under way."""
-    under_way: deque[tuple[Drop, list[str], Future[list[PathReading]]]] = deque()
-    profiles: Profiles | None = None
-    while True:
-        try:
-            for drop, names in itertools.islice(portions, ahead - len(under_way)):
-                under_way.append((drop, names, pool.submit(_read_elsewhere, drop, names)))
-        except BrokenProcessPool:
-            # One process more or less is no reason to give up: what it should have read is read here.
-            failed: Future[list[PathReading]] = Future()
-            failed.set_exception(BrokenProcessPool())
-            under_way.append((drop, names, failed))
-        if not under_way:
-            return
-        drop, names, future = under_way.popleft()
-        try:
-            yield drop, future.result()
-        except BrokenProcessPool:
-            profiles = profiles or load_profiles(home)
-            log.warning("a process that read files died; %d files are read again", len(names))
-            yield drop, _read_portion(drop, names, profiles, limits)
+    return [read_path(drop, one, *_reader) for one in names]
 
 
 def _recorded(
@@ -244,9 +259,9 @@ def _without_content(relative_path: str, reason: str, status: FrameStatus = Fram
     return FileReading(relative_path=relative_path, members=(member,))
 
 
-def _stat(path: str) -> os.stat_result | None:
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        return os.stat(path)
+        return path.stat()
     except FileNotFoundError:
         return None
 

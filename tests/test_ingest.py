@@ -15,7 +15,7 @@ from avcd.config import Limits
 from avcd.errors import StorageError
 from avcd.frame import FrameStatus
 from avcd.headers.profiles import load_profiles
-from avcd.ingest import IngestResult, ingest_path
+from avcd.ingest import Drop, IngestResult, ingest_path
 from avcd.scan import scan_root
 
 PROFILES = load_profiles()
@@ -48,7 +48,7 @@ def write_frame(path, value=100, **cards):
 
 
 def take(catalog, drop, relative_path, now=1000.0) -> IngestResult:
-    return ingest_path(catalog, "drop", drop, relative_path, PROFILES, LIMITS, now)
+    return ingest_path(catalog, Drop("drop", drop), relative_path, PROFILES, LIMITS, now)
 
 
 def scan(catalog, drop):

@@ -39,7 +39,9 @@ def touch_groups(connection: Connection, subjects: Iterable[str | None]) -> None
     insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
     statement = insert(touched)
     # Counted, not only noted: a closure made meanwhile from the members before must not wipe this out.
-    counted = statement.on_conflict_do_update(index_elements=[touched.c.subject], set_={"version": touched.c.version + 1})
+    counted = statement.on_conflict_do_update(
+        index_elements=[touched.c.subject], set_={"version": touched.c.version + 1}
+    )
     rows = [{"subject": subject, "version": 1} for subject in sorted({one for one in subjects if one is not None})]
     if rows:
         connection.execute(counted, rows)

@@ -86,4 +86,3 @@ class Files(Recording):
 
         if paths:
             self.write(work)
-

@@ -157,7 +157,11 @@ def _record_frames(connection: Connection, found: Iterable[FoundFile], now: floa
     changes.new = set(first)
     for row in again:
         before = known.get(row["id"])
-        if before is None or before < (row["profile"], row["profile_version"], row["precedence"]) or before[0] != row["profile"]:
+        if (
+            before is None
+            or before < (row["profile"], row["profile_version"], row["precedence"])
+            or before[0] != row["profile"]
+        ):
             _improve_frame(connection, row, changes)
     return changes
 
@@ -188,8 +192,8 @@ def _improve_frame(connection: Connection, row: Mapping[str, Any], changes: _Cha
         return
     values = {name: value for name, value in row.items() if name != "first_seen"}
     connection.execute(update(frames).where(frames.c.id == row["id"]).values(**values))
-    for one in (before, row):
-        changes.touch(one)
+    changes.touch(dict(before))
+    changes.touch(row)
 
 
 def _record_files(connection: Connection, root: str, found: Sequence[FoundFile], now: float) -> None:

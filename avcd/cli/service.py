@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,9 @@ from avcd.views.tables import Format
 if TYPE_CHECKING:
     from avcd.catalog import Catalog
     from avcd.config import Home
-    from avcd.headers.profiles import Profiles
+    from avcd.ingest import Ingestor
+
+_TOGETHER = 10_000  # files of a directory that are read in one go
 
 
 def register(app: typer.Typer) -> None:
@@ -116,48 +119,52 @@ def _place(home: Home, path: Path) -> tuple[str, Path, str]:
 
 
 def _ingest_rows(home: Home, places: list[tuple[str, Path, str]], again: bool) -> Iterator[dict[str, Any]]:
-    with open_catalog(home) as catalog:
-        take = _Taking(home, catalog)
+    with open_catalog(home) as catalog, ExitStack() as stack:
+        take = _Taking(home, catalog, stack)
         for root, base, relative_path in places:
             if (base / relative_path).is_dir():
                 yield from take.directory(root, base, relative_path, again)
             else:
-                yield take.file(root, base, relative_path)
+                yield from take.files([(root, relative_path)])
 
 
 class _Taking:
     """Reads files into the catalogue. What reading needs is loaded with the first file that is read."""
 
-    def __init__(self, home: Home, catalog: Catalog) -> None:
+    def __init__(self, home: Home, catalog: Catalog, stack: ExitStack) -> None:
         self._home = home
         self._catalog = catalog
-        self._drops = {drop.name: drop for drop in home.settings.drop}
-        self._profiles: Profiles | None = None
+        self._stack = stack
+        self._ingestor: Ingestor | None = None
 
-    def file(self, root: str, base: Path, relative_path: str) -> dict[str, Any]:
-        """Read one file, whether or not it has changed."""
-        from avcd.headers.profiles import load_profiles
-        from avcd.ingest import ingest_path
+    def files(self, paths: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+        """Read files, whether or not they have changed."""
+        from avcd.ingest import Drop, Ingestor
 
-        if self._profiles is None:
-            self._profiles = load_profiles(self._home.path)
-        drop = self._drops[root]
-        result = ingest_path(
-            self._catalog, root, base, relative_path, self._profiles, self._home.settings.limits, time.time(),
-            profile=drop.profile, site=drop.site,
-        )  # fmt: skip
-        if not result.settled:
-            return _ingested(root, relative_path, "not settled", "it changed while it was read")
-        return _ingested(root, relative_path, str(result.status or "gone"), result.reason, result.new_frames)
+        if self._ingestor is None:
+            made = Ingestor(self._catalog, self._home.path, self._home.settings.limits)
+            self._ingestor = self._stack.enter_context(made)
+        roots = self._home.roots
+        drops = {one.name: Drop(one.name, roots[one.name], one.profile, one.site) for one in self._home.settings.drop}
+        for drop, relative_path, result in self._ingestor.take([(drops[root], path) for root, path in paths]):
+            if result.settled:
+                status, reason = str(result.status or "gone"), result.reason
+            else:
+                status, reason = "not settled", "it changed while it was read"
+            yield _ingested(drop.root, relative_path, status, reason, result.new_frames)
 
     def directory(self, root: str, base: Path, below: str, again: bool) -> Iterator[dict[str, Any]]:
         """Read what has changed at or below a directory, and record what is gone."""
         from avcd.scan import Standing, compare_root, record_refusal
 
+        changed: list[tuple[str, str]] = []
         for sight in compare_root(self._catalog, root, base, below):
             path, standing, stat, status, reason = sight
             if standing is Standing.CHANGED or (again and stat is not None):
-                yield self.file(root, base, path)
+                changed.append((root, path))
+                if len(changed) == _TOGETHER:
+                    yield from self.files(changed)
+                    changed = []
             elif standing is Standing.UNCHANGED:
                 yield _ingested(root, path, status, reason, read=False)
             elif standing is Standing.RETURNED:
@@ -169,6 +176,8 @@ class _Taking:
             else:
                 record_refusal(self._catalog, root, sight, time.time())
                 yield _ingested(root, path, status, reason)
+        if changed:
+            yield from self.files(changed)
 
 
 def _ingested(

@@ -6,26 +6,27 @@ they spoke of when there is room again.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from avcd.catalog import Catalog
 from avcd.config import Home
 from avcd.daemon.witness import Witness
 from avcd.errors import StorageError
 from avcd.headers.profiles import Profiles
-from avcd.ingest import ingest_path
+from avcd.ingest import Drop, read_path, record_paths
 from avcd.scan import Scan, scanning
 from avcd.watch import SettledFiles
 
 log = logging.getLogger("avcd.intake")
 # One portion: long enough to be efficient, short enough that finished jobs do not wait for their successors.
 _PORTION_S = 0.5
+_TOGETHER = 200  # files in one transaction
 _BACKLOG = 20_000  # files kept in mind
 _SLICE_S = 0.02  # of a rescan, between two looks at whether a file is due
 
@@ -64,7 +65,9 @@ class Intake:
         self._clock = clock
         self._ticks = ticks
         self._backlog = backlog
-        self._drops = {drop.name: drop for drop in home.settings.drop}
+        self._places = {
+            one.name: Drop(one.name, home.roots[one.name], one.profile, one.site) for one in home.settings.drop
+        }
         self._witness = Witness(home.roots, distrust or (lambda _root, _why: None), ticks)
         self._lock = threading.Lock()
         self._hints: dict[tuple[str, str], None] = {}
@@ -193,9 +196,7 @@ class Intake:
             for key in self._tracker.due():
                 self._look(key)
             if self._ready:
-                key = next(iter(self._ready))
-                del self._ready[key]
-                took |= self._ingest(*key)
+                took |= self._ingest(end)
             elif self._scan is not None:
                 took |= self._go_on()
             elif not self._hints:
@@ -251,23 +252,23 @@ class Intake:
         if self._tracker.observe(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns):
             self._ready[key] = None
 
-    def _ingest(self, root: str, relative_path: str) -> bool:
-        drop = self._drops[root]
-        base: Path = self._home.roots[root]
-        result = ingest_path(
-            self._catalog,
-            root,
-            base,
-            relative_path,
-            self._profiles,
-            self._home.settings.limits,
-            self._clock(),
-            profile=drop.profile,
-            site=drop.site,
-        )
-        if not result.settled:  # it changed while it was read
-            self._look((root, relative_path))
-            return False
-        self._known.discard((root, relative_path))
-        self.ingested += 1
-        return True
+    def _ingest(self, end: float) -> bool:
+        """Read files of one root that have settled, and record them together."""
+        root, _ = next(iter(self._ready))
+        drop = self._places[root]
+        read = []
+        for key in [one for one in itertools.islice(self._ready, _TOGETHER) if one[0] == root]:
+            del self._ready[key]
+            read.append(read_path(drop, key[1], self._profiles, self._home.settings.limits))
+            if time.monotonic() >= end:
+                break
+        took = False
+        for one, result in zip(read, record_paths(self._catalog, root, read, self._clock()), strict=True):
+            key = root, one.relative_path
+            if not result.settled:  # it changed while it was read
+                self._look(key)
+                continue
+            self._known.discard(key)
+            self.ingested += 1
+            took = True
+        return took

