@@ -139,15 +139,15 @@ class Ingestor:
     limits
         What is too large to unpack.
     processes
-        That read, from the first time on that there is much to read; by default one for every processor but one, and 0
-        for none.
+        That read, from the first time on that there is much to read; by default one for every processor, because they
+        and this one wait for each other now and then; 0 for none.
     """
 
     def __init__(self, catalog: Catalog, home: Path, limits: Limits, *, processes: int | None = None) -> None:
         self._catalog = catalog
         self._home = home
         self._limits = limits
-        self._count = max((os.cpu_count() or 1) - 1, 1) if processes is None else processes
+        self._count = (os.cpu_count() or 1) if processes is None else processes
         self._pool: ProcessPoolExecutor | None = None
         self._profiles: Profiles | None = None
 

@@ -30,26 +30,24 @@ _COMMENTARY = frozenset({"COMMENT", "HISTORY", ""})
 _ABOUT = ("telescope", "instrument", "target_name", "filter", "night")
 
 
-def _storable(value: Any) -> Any:
-    """A value both databases take: no NaN, no infinity, no NUL; an int JSON and floats can hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return plain(value) if isinstance(value, str) else value
-
-
 def frame_to_row(frame: Frame) -> dict[str, Any]:
-    """The columns of a frame, less ``first_seen``."""
-    row: dict[str, Any] = {name: _storable(one) for name, one in zip(FRAME_FIELDS, _values(frame), strict=True)}
+    """The columns of a frame, less ``first_seen``: no NaN and no infinity, which databases refuse; texts are made
+    storable by their columns."""
+    row: dict[str, Any] = dict(zip(FRAME_FIELDS, _values(frame), strict=True))
+    for name in _NUMBERS:
+        if row[name] is not None and not math.isfinite(row[name]):
+            row[name] = None
     row["calibration"] = sorted(frame.calibration)
     row["warnings"] = [plain(one) for one in frame.warnings]
     row["sources"] = {plain(key): plain(value) for key, value in frame.sources.items()}
-    row["camera"] = plain(frame.camera)
+    row["camera"] = frame.camera
     row["precedence"] = _precedence(row)
     text = frame.header_text
     row["cards"], row["header"] = (JsonText(text.cards), JsonText(text.values)) if text else _header(frame.cards)
     return row
 
 
+_NUMBERS = tuple(one.name for one in dataclasses.fields(Frame) if one.type == "float | None")
 _values = operator.attrgetter(*FRAME_FIELDS)
 
 

@@ -12,13 +12,15 @@ from astropy.io import fits
 from avcd.config import Limits
 from avcd.errors import FrameError, HeaderError, InputError
 from avcd.frame import FileReading, Frame, FrameStatus, MemberReading
-from avcd.headers.archives import Content, decompress, kind_of, member_bytes, zip_contents
+from avcd.headers.archives import Content, archive_contents, decompress, kind_of, member_bytes
 from avcd.headers.hdus import find_hdus, merged_header, open_hdus
 from avcd.headers.profiles import Profiles
 from avcd.headers.translation import translate
 
 _IGNORED = {
+    "shadow": "what macOS keeps beside files",
     "hidden": "hidden file",
+    "picture": "a picture: preview or thumbnail",
     "transfer": "the name of an unfinished transfer",
     "other": "not a FITS file name",
 }
@@ -86,8 +88,8 @@ def _read_members(
     if kind in _IGNORED:
         digest, size = _file_digest(path), path.stat().st_size
         yield MemberReading(member="", sha256=digest, size=size, status=FrameStatus.IGNORED, reason=_IGNORED[kind])
-    elif kind == "zip":
-        yield from _read_zip(path, limits, frames)
+    elif kind in ("zip", "tar"):
+        yield from _read_archive(path, limits, frames)
     else:
         with path.open("rb", buffering=0) as stream:  # half the time of a buffered one
             content = stream.read()
@@ -99,12 +101,12 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _read_zip(path: Path, limits: Limits, frames: Callable[[bytes, str], _Frames]) -> Iterator[MemberReading]:
+def _read_archive(path: Path, limits: Limits, frames: Callable[[bytes, str], _Frames]) -> Iterator[MemberReading]:
     digest, size = _file_digest(path), path.stat().st_size
     members: list[MemberReading] = []
     status, reason = FrameStatus.OK, ""
     try:
-        members += [_read_zip_member(content, limits, frames) for content in zip_contents(path, limits)]
+        members += [_read_archive_member(content, limits, frames) for content in archive_contents(path, limits)]
     except InputError as error:
         members, status, reason = [], FrameStatus.UNREADABLE, str(error)
     if members and all(one.status is FrameStatus.UNREADABLE for one in members):
@@ -115,7 +117,7 @@ def _read_zip(path: Path, limits: Limits, frames: Callable[[bytes, str], _Frames
     yield from members
 
 
-def _read_zip_member(content: Content, limits: Limits, frames: Callable[[bytes, str], _Frames]) -> MemberReading:
+def _read_archive_member(content: Content, limits: Limits, frames: Callable[[bytes, str], _Frames]) -> MemberReading:
     if content.data is None:
         return _unreadable(content.member, content.reason)
     kind = kind_of(content.member)

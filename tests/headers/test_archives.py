@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
+import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from astropy.io import fits
 from avcd.config import Limits
 from avcd.frame import FrameStatus
 from avcd.headers.archives import kind_of
+from avcd.headers.reading import read_pixels
 
 
 @pytest.mark.parametrize(
@@ -25,9 +29,15 @@ from avcd.headers.archives import kind_of
         ("d.fit.gz", "compressed"),
         ("e.fits.bz2", "compressed"),
         ("f.fit.zip", "zip"),
-        ("g.jpg", "other"),
+        ("g.jpg", "picture"),
+        ("Thumbs.db", "picture"),
+        ("night.tar", "tar"),
+        ("night.tar.gz", "tar"),
+        ("night.tgz", "tar"),
+        ("night.tar.xz", "tar"),
+        ("stack.xisf", "compressed"),
         ("h.txt.gz", "other"),
-        ("._i.fit", "hidden"),
+        ("._i.fit", "shadow"),
         (".j.fit", "hidden"),
         ("k.fit.part", "transfer"),
         ("l.fit.filepart", "transfer"),
@@ -178,3 +188,123 @@ def test_a_gzip_that_was_cut_short_is_unreadable(data_directory, tmp_path, read)
     (only,) = read(path).members
     assert only.status is FrameStatus.UNREADABLE
     assert "broken compression" in only.reason
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"])
+def test_a_tar_file_tells_of_every_member(suffix, data_directory, tmp_path, read):
+    frame = (data_directory / "feder" / "uint16.fit").read_bytes()
+    path = tmp_path / f"night{suffix}"
+    how = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}[Path(suffix).suffix or suffix]
+    with tarfile.open(path, how) as archive:
+        for name, content in {
+            "good one.fit": frame,
+            "gzipped.fit.gz": gzip.compress(frame),
+            "../escape.fit": frame,
+            "inner.tar": b"x",
+            "._good one.fit": b"shadow",
+            "preview.jpg": b"jpeg",
+            "short.fit": frame[:3000],
+            "good one.fit#": b"",
+        }.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        link = tarfile.TarInfo("link.fit")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    found = members(read(path))
+    assert {name for name, (status, _) in found.items() if status is FrameStatus.OK} == {
+        "",
+        "good one.fit",
+        "gzipped.fit.gz",
+    }
+    assert "leads outside" in found["../escape.fit"][1]
+    assert "inside an archive" in found["inner.tar"][1]
+    assert found["link.fit"] == (FrameStatus.UNREADABLE, "a link or a device, no file")
+    assert found["._good one.fit"] == (FrameStatus.IGNORED, "what macOS keeps beside files")
+    assert found["preview.jpg"] == (FrameStatus.IGNORED, "a picture: preview or thumbnail")
+    assert "truncated" in found["short.fit"][1]
+    data, header = read_pixels(path, "good one.fit", 0)
+    with fits.open(data_directory / "feder" / "uint16.fit") as hdus:
+        assert np.array_equal(data, hdus[0].data.astype(np.float32))
+    assert header["INSTRUME"]
+    ids = {frame.id for member in read(path).members for _, frame in member.frames}
+    ((_, alone),) = read(data_directory / "feder" / "uint16.fit").members[0].frames
+    assert ids == {alone.id}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "tar"), (b"no tar at all" * 100, "tar"), (b"\x1f\x8b" + b"x" * 99, "tar")]
+)
+def test_a_broken_tar_file_says_so(content, reason, tmp_path, read):
+    path = tmp_path / "night.tar.gz"
+    path.write_bytes(content)
+    (only,) = read(path).members
+    assert only.status is FrameStatus.UNREADABLE
+    assert f"not a readable {reason} archive" in only.reason
+
+
+def test_a_tar_file_that_is_a_bomb_is_refused(tmp_path, read):
+    path = tmp_path / "bomb.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        entry = tarfile.TarInfo("zeros.fits")
+        entry.size = 64 << 20
+        archive.addfile(entry, io.BytesIO(bytes(entry.size)))
+    found = members(read(path, limits=Limits(max_ratio=100)))
+    assert "[limits] max_ratio" in found["zeros.fits"][1]
+
+
+@pytest.fixture
+def xisf_file(tmp_path):
+    """An XISF file as PixInsight writes them: keywords as text, samples with the channels in front."""
+    from xisf import XISF
+
+    def write(pixels, keywords, **options):
+        path = tmp_path / "x.xisf"
+        listed = {name: [{"value": value, "comment": comment}] for name, (value, comment) in keywords.items()}
+        XISF.write(
+            str(path), pixels, creator_app="test", image_metadata={"FITSKeywords": listed}, xisf_metadata={}, **options
+        )
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("codec", [None, "zlib", "lz4", "zstd"])
+def test_an_xisf_image_is_a_frame_with_its_keywords(codec, xisf_file, read):
+    pixels = np.random.default_rng(1).integers(0, 65535, (8, 11, 1)).astype(np.uint16)
+    keywords = {
+        "IMAGETYP": ("'Light Frame'", "type"), "EXPTIME": ("120.5", "[s]"), "FILTER": ("'Ha'", ""),
+        "XBINNING": ("2", ""), "YBINNING": ("2", ""), "DATE-OBS": ("'2024-05-06T21:10:11'", "start"),
+    }  # fmt: skip
+    path = xisf_file(pixels, keywords, codec=codec) if codec else xisf_file(pixels, keywords)
+    (only,) = read(path).members
+    assert only.status is FrameStatus.OK, only.reason
+    ((number, frame),) = only.frames
+    assert (number, frame.image_type, frame.exposure_s, frame.filter) == (0, "science", 120.5, "Ha")
+    assert (frame.binning, frame.naxis1, frame.naxis2, frame.date_obs) == ("2x2", 11, 8, "2024-05-06T21:10:11.000")
+    data, header = read_pixels(path, "", 0)
+    assert np.array_equal(data, pixels[:, :, 0].astype(np.float32))
+    assert header["EXPTIME"] == 120.5
+
+
+def test_an_xisf_image_of_three_channels_is_no_plain_frame(xisf_file, read):
+    path = xisf_file(np.zeros((8, 11, 3), np.float32), {"FILTER": ("'RGB'", "")})
+    ((_, frame),) = read(path).members[0].frames
+    assert any("3 axes, 11x8x3" in one for one in frame.warnings)
+
+
+def test_without_its_package_an_xisf_file_says_what_to_install(xisf_file, read, monkeypatch):
+    path = xisf_file(np.zeros((8, 11, 1), np.uint16), {})
+    monkeypatch.setitem(sys.modules, "xisf", None)
+    (only,) = read(path).members
+    assert (only.status, only.reason) == (FrameStatus.UNREADABLE, "to read XISF files: pip install 'avcd[xisf]'")
+
+
+@pytest.mark.parametrize("content", [b"", b"XISF0100", b"XISF0100" + b"\xff" * 400])
+def test_a_broken_xisf_file_says_so(content, tmp_path, read):
+    path = tmp_path / "x.xisf"
+    path.write_bytes(content)
+    (only,) = read(path).members
+    assert only.status is FrameStatus.UNREADABLE
+    assert "XISF" in only.reason

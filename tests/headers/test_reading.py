@@ -66,8 +66,9 @@ def test_the_last_blocks_padding_may_be_missing(tmp_path, read):
     ("name", "reason"),
     [
         ("notes.txt", "not a FITS file name"),
-        ("x.jpg", "not a FITS file name"),
-        ("._x.fit", "hidden file"),
+        ("x.jpg", "a picture: preview or thumbnail"),
+        ("._x.fit", "what macOS keeps beside files"),
+        (".x.fit", "hidden file"),
         ("x.fit.part", "the name of an unfinished transfer"),
     ],
 )
