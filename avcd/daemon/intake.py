@@ -73,6 +73,7 @@ class Intake:
         self._ready: dict[tuple[str, str], None] = {}
         self._scan: Iterator[bool] | None = None
         self._more = False  # the last look found more than is kept in mind
+        self._taken: set[tuple[str, str]] = set()  # since the rescan began, which does not see their rows
         self._known: set[tuple[str, str]] = set()  # every file counted as found and not ingested yet
         self.markers: list[tuple[str, str]] = []
         self.unseen: set[str] = set()  # roots that the last look could not list
@@ -146,6 +147,7 @@ class Intake:
         if self._more or self._lost:  # it was avcd that did not listen
             self._witness.excuse(*self._home.roots)
         self._more = self._lost = False
+        self._taken.clear()
         for root, base in self._home.roots.items():
             scan = Scan()
             steps = scanning(
@@ -172,6 +174,8 @@ class Intake:
                 self.unseen.discard(root)
             self._more |= scan.more
             for relative_path, found in scan.changed:
+                if (root, relative_path) in self._taken:
+                    continue
                 if (root, relative_path) not in self._known:
                     self._witness.saw(root, relative_path)
                 self._observe((root, relative_path), found)
@@ -205,8 +209,9 @@ class Intake:
     def _go_on(self) -> bool:
         """A slice of the rescan."""
         end = time.monotonic() + _SLICE_S
-        moved = False
-        while self._scan is not None and time.monotonic() < end:
+        moved, first = False, True
+        while self._scan is not None and (first or time.monotonic() < end):
+            first = False
             step = next(self._scan, None)
             if step is None:
                 self._scan = None
@@ -269,5 +274,7 @@ class Intake:
             self._look((root, relative_path))
             return False
         self._known.discard((root, relative_path))
+        if self._scan is not None:
+            self._taken.add((root, relative_path))
         self.ingested += 1
         return True
