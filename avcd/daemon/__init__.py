@@ -208,7 +208,7 @@ class Daemon:
             self._notice_jumps()
             if moved:
                 self._drain()
-            elif until_idle and not self._runner.busy and self._idle():
+            elif until_idle and self._idle():
                 return
             else:
                 self._sleep(self._pause_s())

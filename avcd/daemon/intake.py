@@ -17,7 +17,7 @@ from pathlib import Path
 from avcd.catalog import Catalog
 from avcd.config import Home
 from avcd.daemon.witness import Witness
-from avcd.errors import StorageError
+from avcd.errors import StorageError, TransientError
 from avcd.headers.profiles import Profiles
 from avcd.ingest import ingest_path
 from avcd.scan import Scan, scanning
@@ -199,7 +199,11 @@ class Intake:
             if self._ready:
                 key = next(iter(self._ready))
                 del self._ready[key]
-                took |= self._ingest(*key)
+                try:
+                    took |= self._ingest(*key)
+                except TransientError:
+                    self._ready[key] = None
+                    raise
             elif self._scan is not None:
                 took |= self._go_on()
             elif not self._hints:

@@ -12,6 +12,7 @@ from avcd.catalog import Catalog
 from avcd.catalog.models import files
 from avcd.daemon import intake as intake_module
 from avcd.daemon.intake import Intake
+from avcd.errors import DatabaseBusyError
 from avcd.frame import FrameStatus
 from avcd.headers.profiles import load_profiles
 from avcd.ingest import IngestResult
@@ -184,6 +185,45 @@ def test_hints_are_taken_in_the_order_in_which_files_came(intake, drop, times, m
     times.go_on(10)
     intake.take()
     assert taken == [f"{number}.txt" for number in range(5)]
+
+
+def test_a_file_that_a_busy_database_refused_is_offered_again(intake, catalog, drop, times, monkeypatch):
+    def refuse(*_said, **_settings):
+        raise DatabaseBusyError("locked")
+
+    write(drop / "a.txt")
+    times.now = (drop / "a.txt").stat().st_mtime
+    intake.hint("drop", "a.txt")
+    intake.take()
+    times.go_on(10)
+    with monkeypatch.context() as busy:
+        busy.setattr(intake_module, "ingest_path", refuse)
+        with pytest.raises(DatabaseBusyError):
+            intake.take()
+    assert intake.pending
+    intake.take()
+    assert present(catalog) == {"a.txt"}
+
+
+def test_a_file_that_changes_while_it_is_read_settles_anew(intake, catalog, drop, times, monkeypatch):
+    def read_while_it_grows(*said, **settings):
+        with (drop / "a.txt").open("a") as stream:
+            stream.write("more")
+        return IngestResult(settled=False)
+
+    write(drop / "a.txt")
+    times.now = (drop / "a.txt").stat().st_mtime
+    intake.hint("drop", "a.txt")
+    intake.take()
+    times.go_on(10)
+    with monkeypatch.context() as growing:
+        growing.setattr(intake_module, "ingest_path", read_while_it_grows)
+        intake.take()
+    assert intake.pending
+    times.go_on(10)
+    intake.take()
+    assert present(catalog) == {"a.txt"}
+    assert (intake.found, intake.ingested) == (1, 1)
 
 
 def test_hints_at_what_is_no_file_or_is_gone_leave_nothing_behind(intake, drop):
