@@ -6,7 +6,9 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -51,6 +53,15 @@ def run_until_idle(home: Home, kill_at: str | None = None, timeout_s: float = 24
     process = start_daemon(home, "--until-idle", kill_at=kill_at)
     _, said = process.communicate(timeout=timeout_s)
     return process.returncode, said
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    """Wait for something another process does."""
+    end = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, "waited for too long"
+        pause.wait(0.02)
 
 
 def archive_content(home: Home) -> dict[str, str]:

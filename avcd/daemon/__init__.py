@@ -7,6 +7,7 @@ and the next one goes on from the facts.
 
 from __future__ import annotations
 
+import datetime
 import logging
 import queue
 import signal
@@ -207,7 +208,7 @@ class Daemon:
             self._notice_jumps()
             if moved:
                 self._drain()
-            elif until_idle and not self._runner.busy and self._idle():
+            elif until_idle and self._idle():
                 return
             else:
                 self._sleep(self._pause_s())
@@ -237,14 +238,13 @@ class Daemon:
         return moved
 
     def _notice_jumps(self) -> None:
-        """A clock that was set would leave the scheduler waiting for a time that is far off: it begins to count anew."""
+        """A clock that was set back would leave the scheduler waiting for a time that is far off: it wakes everything now."""
         jump_s = self._jumps.jumped()
         if not jump_s:
             return
         log.warning("the clock was set %s by %.0f s", "forward" if jump_s > 0 else "back", abs(jump_s))
         for job in self._scheduler.get_jobs():
-            job.reschedule(job.trigger)
-        self._due |= {"rescan", "completion", "facts"}
+            job.modify(next_run_time=datetime.datetime.now(datetime.UTC))
 
     def _retry_interrupted(self) -> bool:
         """A disk that was full may have room again: what died of that is planned once more."""

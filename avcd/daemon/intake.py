@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from avcd.catalog import Catalog
 from avcd.config import Home
 from avcd.daemon.witness import Witness
-from avcd.errors import StorageError
+from avcd.errors import StorageError, TransientError
 from avcd.headers.profiles import Profiles
 from avcd.ingest import Drop, read_path, record_paths
 from avcd.scan import Scan, scanning
@@ -76,6 +76,7 @@ class Intake:
         self._ready: dict[tuple[str, str], None] = {}
         self._scan: Iterator[bool] | None = None
         self._more = False  # the last look found more than is kept in mind
+        self._taken: set[tuple[str, str]] = set()  # since the rescan began, which does not see their rows
         self._known: set[tuple[str, str]] = set()  # every file counted as found and not ingested yet
         self.markers: list[tuple[str, str]] = []
         self.unseen: set[str] = set()  # roots that the last look could not list
@@ -149,6 +150,7 @@ class Intake:
         if self._more or self._lost:  # it was avcd that did not listen
             self._witness.excuse(*self._home.roots)
         self._more = self._lost = False
+        self._taken.clear()
         for root, base in self._home.roots.items():
             scan = Scan()
             steps = scanning(
@@ -175,6 +177,8 @@ class Intake:
                 self.unseen.discard(root)
             self._more |= scan.more
             for relative_path, found in scan.changed:
+                if (root, relative_path) in self._taken:
+                    continue
                 if (root, relative_path) not in self._known:
                     self._witness.saw(root, relative_path)
                 self._observe((root, relative_path), found)
@@ -206,8 +210,9 @@ class Intake:
     def _go_on(self) -> bool:
         """A slice of the rescan."""
         end = time.monotonic() + _SLICE_S
-        moved = False
-        while self._scan is not None and time.monotonic() < end:
+        moved, first = False, True
+        while self._scan is not None and (first or time.monotonic() < end):
+            first = False
             step = next(self._scan, None)
             if step is None:
                 self._scan = None
@@ -262,13 +267,20 @@ class Intake:
             read.append(read_path(drop, key[1], self._profiles, self._home.settings.limits))
             if time.monotonic() >= end:
                 break
+        try:
+            results = record_paths(self._catalog, root, read, self._clock())
+        except TransientError:
+            self._ready |= {(root, one.relative_path): None for one in read}
+            raise
         took = False
-        for one, result in zip(read, record_paths(self._catalog, root, read, self._clock()), strict=True):
+        for one, result in zip(read, results, strict=True):
             key = root, one.relative_path
             if not result.settled:  # it changed while it was read
                 self._look(key)
                 continue
             self._known.discard(key)
+            if self._scan is not None:
+                self._taken.add(key)
             self.ingested += 1
             took = True
         return took
