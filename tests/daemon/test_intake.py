@@ -6,16 +6,15 @@ import shutil
 import threading
 
 import pytest
-from sqlalchemy import insert
 
 from avcd.catalog import Catalog
-from avcd.catalog.models import files
+from avcd.catalog.recording import found_file
 from avcd.daemon import intake as intake_module
 from avcd.daemon.intake import Intake
 from avcd.errors import DatabaseBusyError
-from avcd.frame import FrameStatus
+from avcd.frame import FileReading, FrameStatus, MemberReading
 from avcd.headers.profiles import load_profiles
-from avcd.ingest import IngestResult
+from avcd.ingest import PathReading
 from homes import make_home
 
 PROFILES = load_profiles()
@@ -175,9 +174,8 @@ def test_times_of_the_future_and_the_past(intake, catalog, drop, times, ahead_s)
 
 def test_hints_are_taken_in_the_order_in_which_files_came(intake, drop, times, monkeypatch):
     taken = []
-    monkeypatch.setattr(
-        intake_module, "ingest_path", lambda *said, **_: taken.append(said[3]) or IngestResult(True, 0, FrameStatus.OK)
-    )
+    real = intake_module.read_path
+    monkeypatch.setattr(intake_module, "read_path", lambda *said: taken.append(said[1]) or real(*said))
     for number in range(5):
         write(drop / f"{number}.txt")
         assert intake.hint("drop", f"{number}.txt") is (number == 0), "the loop is woken once, not by every event"
@@ -197,7 +195,7 @@ def test_a_file_that_a_busy_database_refused_is_offered_again(intake, catalog, d
     intake.take()
     times.go_on(10)
     with monkeypatch.context() as busy:
-        busy.setattr(intake_module, "ingest_path", refuse)
+        busy.setattr(intake_module, "record_paths", refuse)
         with pytest.raises(DatabaseBusyError):
             intake.take()
     assert intake.pending
@@ -206,10 +204,10 @@ def test_a_file_that_a_busy_database_refused_is_offered_again(intake, catalog, d
 
 
 def test_a_file_that_changes_while_it_is_read_settles_anew(intake, catalog, drop, times, monkeypatch):
-    def read_while_it_grows(*said, **settings):
+    def read_while_it_grows(*_said):
         with (drop / "a.txt").open("a") as stream:
             stream.write("more")
-        return IngestResult(settled=False)
+        return PathReading("a.txt", settled=False)
 
     write(drop / "a.txt")
     times.now = (drop / "a.txt").stat().st_mtime
@@ -217,7 +215,7 @@ def test_a_file_that_changes_while_it_is_read_settles_anew(intake, catalog, drop
     intake.take()
     times.go_on(10)
     with monkeypatch.context() as growing:
-        growing.setattr(intake_module, "ingest_path", read_while_it_grows)
+        growing.setattr(intake_module, "read_path", read_while_it_grows)
         intake.take()
     assert intake.pending
     times.go_on(10)
@@ -259,30 +257,16 @@ def test_a_hundred_thousand_files_at_once_are_all_taken_and_few_are_kept_in_mind
     home, catalog, drop, times, monkeypatch
 ):
     """The rows are written in bulk here: how long reading takes is not the question, whether a file is lost is."""
-    number, rows, most = 100_000, [], 0
+    number, most = 100_000, 0
 
-    def flush():
-        some, rows[:] = rows[:], []
-        catalog.write(
-            lambda connection: connection.execute(insert(files).prefix_with("OR IGNORE"), some) if some else None
-        )
+    def read(place, relative_path, *_said):  # opening and hashing so many would take minutes
+        stat = (place.base / relative_path).stat()
+        member = MemberReading(member="", sha256=None, size=stat.st_size, status=FrameStatus.OK)
+        found = FileReading(relative_path=relative_path, members=(member,))
+        row = found_file(found, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        return PathReading(relative_path, True, row, FrameStatus.OK)
 
-    def take(_catalog, root, base, relative_path, *_said, **_settings):
-        stat = (base / relative_path).stat()
-        rows.append({
-            "root": root, "relative_path": relative_path, "member": "", "name": relative_path, "sha256": None, "size": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns, "present": True, "status": "ok", "reason": "",
-            "first_seen": 0.0,
-        })  # fmt: skip
-        return IngestResult(True, 0, FrameStatus.OK)
-
-    def scan(*said, **settings):
-        flush()
-        yield from real(*said, **settings)
-
-    real = intake_module.scanning
-    monkeypatch.setattr(intake_module, "ingest_path", take)
-    monkeypatch.setattr(intake_module, "scanning", scan)
+    monkeypatch.setattr(intake_module, "read_path", read)
     intake = Intake(home, catalog, PROFILES, lambda: times.now, ticks=lambda: times.ticks)
 
     def fall():
@@ -300,7 +284,6 @@ def test_a_hundred_thousand_files_at_once_are_all_taken_and_few_are_kept_in_mind
         intake.take()
         most = max(most, len(intake._tracker) + len(intake._ready))
         times.go_on(10)
-    flush()
     assert catalog.known_files("drop").keys() == {one.name for one in drop.iterdir()}
     assert most <= 20_000
     assert (intake.found, intake.ingested) == (number, number)
