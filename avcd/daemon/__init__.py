@@ -121,7 +121,10 @@ class Daemon:
             try:
                 self._catalog.check()
                 self._intake = Intake(home, self._catalog, profiles, self._clock, distrust=self._distrust)
-                return self._serve(until_idle)
+                try:
+                    return self._serve(until_idle)
+                finally:
+                    self._intake.close()
             finally:
                 self._catalog.close()
 

@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 from avcd.catalog import Catalog
 from avcd.config import Home
@@ -74,7 +74,7 @@ class Intake:
         self._lost = False  # hints were dropped
         self._tracker: SettledFiles[tuple[str, str]] = SettledFiles(home.settings.watch.quiet_s, clock, ticks)
         self._ready: dict[tuple[str, str], None] = {}
-        self._scan: Iterator[bool] | None = None
+        self._scan: Generator[bool] | None = None
         self._more = False  # the last look found more than is kept in mind
         self._taken: set[tuple[str, str]] = set()  # since the rescan began, which does not see their rows
         self._known: set[tuple[str, str]] = set()  # every file counted as found and not ingested yet
@@ -129,7 +129,7 @@ class Intake:
         bool
             Whether anything is new, changed or gone.
         """
-        self._scan = None
+        self.close()
         moved = False
         for one in self._look_at_all():
             moved |= one
@@ -144,7 +144,13 @@ class Intake:
         if self._scan is None:
             self._scan = self._look_at_all()
 
-    def _look_at_all(self) -> Iterator[bool]:
+    def close(self) -> None:
+        """Give up a rescan that is under way, and what it holds of the catalogue."""
+        if self._scan is not None:
+            self._scan.close()
+            self._scan = None
+
+    def _look_at_all(self) -> Generator[bool]:
         """Yields every thousand files, and after each root: whether the catalogue was changed."""
         markers: list[tuple[str, str]] = []
         if self._more or self._lost:  # it was avcd that did not listen
