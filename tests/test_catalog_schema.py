@@ -7,11 +7,12 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from avcd.catalog import Catalog
 from avcd.catalog.models import metadata
-from avcd.catalog.session import _alembic
+from avcd.catalog.session import _alembic, _versions
 from avcd.errors import ConfigError, DatabaseBusyError, StorageError
 from catalogue import make_frame, record
 
@@ -37,6 +38,13 @@ def test_down_and_up_again(catalog):
     catalog.check()
     record(catalog, make_frame("a"))
     assert len(list(catalog.frames())) == 1
+
+
+def test_the_versions_are_those_that_alembic_knows_in_its_order(catalog):
+    with catalog.read() as connection:
+        script = ScriptDirectory.from_config(_alembic(connection))
+        assert _versions() == [one.revision for one in script.walk_revisions()][::-1]
+        assert catalog.version() == (script.get_current_head(), script.get_current_head())
 
 
 def test_upgrading_twice_changes_nothing(catalog):

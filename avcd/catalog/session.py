@@ -10,11 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -114,27 +110,24 @@ class Database:
             Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
 
         def work(connection: Connection) -> None:
-            self._refuse_newer(connection)
-            command.upgrade(_alembic(connection), "head")
+            _version_of(connection)
+            _migrate(connection)
 
         self.write(work)
 
-    def _refuse_newer(self, connection: Connection) -> str | None:
-        version = MigrationContext.configure(connection).get_current_revision()
-        script = ScriptDirectory.from_config(_alembic(connection))
-        if version is not None and version not in {one.revision for one in script.walk_revisions()}:
-            raise ConfigError(f"the catalogue is of version {version}, which this avcd does not know; use a newer avcd")
-        return version
-
     def version(self) -> tuple[str | None, str]:
-        """The catalogue's version (None: no tables) and the one this avcd needs."""
+        """The catalogue's version (None: no tables) and the one this avcd needs.
+
+        Raises
+        ------
+        ConfigError
+            The catalogue was made by a newer avcd.
+        """
         database = self.url.database
         if self.url.get_backend_name() == "sqlite" and not Path(str(database)).is_file():
-            head = ScriptDirectory.from_config(_alembic(None)).get_current_head()
-            return None, str(head)
+            return None, _versions()[-1]
         with self.read() as connection:
-            version = self._refuse_newer(connection)
-            return version, str(ScriptDirectory.from_config(_alembic(connection)).get_current_head())
+            return _version_of(connection), _versions()[-1]
 
     def damage(self) -> str:
         """What is wrong with a SQLite file, as SQLite's own check says; empty where nothing is. PostgreSQL looks after itself."""
@@ -169,7 +162,37 @@ class Database:
             raise ConfigError(f"the catalogue is of version {version}, avcd needs {head}; run: avcd db upgrade")
 
 
-def _alembic(connection: Connection | None) -> Config:
+def _versions() -> list[str]:
+    """The versions of the tables that this avcd knows, the newest last: each is a migration's file."""
+    # Alembic knows them, too; but to start it takes longer than most commands do.
+    return sorted(one.name.partition("_")[0] for one in shipped("db/versions").glob("[0-9]*.py"))
+
+
+def _version_of(connection: Connection) -> str | None:
+    """The catalogue's version, None without tables.
+
+    Raises
+    ------
+    ConfigError
+        It was made by a newer avcd.
+    """
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if version is not None and version not in _versions():
+        raise ConfigError(f"the catalogue is of version {version}, which this avcd does not know; use a newer avcd")
+    return version
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+
+    command.upgrade(_alembic(connection), "head")
+
+
+def _alembic(connection: Connection) -> Any:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(shipped("db")).replace("%", "%%"))
     config.attributes["connection"] = connection
