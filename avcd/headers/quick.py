@@ -49,7 +49,7 @@ def read_header(path: Path | str) -> Header:
     --------
     >>> from avcd.headers.quick import read_header
     >>> {card.keyword: card.value for card in read_header("tests/data/feder/uint16.fit").cards}["FILTER"]
-    'V'
+    'R'
     """
     name = os.fspath(path)
     if kind_of(name) not in ("zip", "compressed"):
