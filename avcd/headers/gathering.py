@@ -71,19 +71,20 @@ class Gathered:
 
 def find_cards(profile: Profile, cards: Mapping[str, Card]) -> dict[str, list[Found]]:
     """The cards of every value a profile reads, best first; blank ones, and those whose comment says no, left out."""
-    names_of = profile.names_of
-    names: set[str] = set()
-    for keyword in cards.keys() & names_of.keys():
-        names.update(names_of[keyword])
+    readings = profile.readings
     found: dict[str, list[Found]] = {}
-    for name in names:
-        kept: list[Found] = []
-        for reading in profile.readings[name]:
-            card = cards.get(reading.keyword)
-            if card is None or card.value is None or (isinstance(card.value, str) and not card.value.strip()):
-                continue
+    for keyword in cards.keys() & readings.keys():
+        card = cards[keyword]
+        if card.value is None or (isinstance(card.value, str) and not card.value.strip()):
+            continue
+        for reading in readings[keyword]:
             if reading.comment is None or reading.comment.search(card.comment):
-                kept.append((card, reading))
-        if kept:
-            found[name] = kept
+                found.setdefault(reading.name, []).append((card, reading))
+    for several in found.values():
+        if len(several) > 1:
+            several.sort(key=_rank)
     return found
+
+
+def _rank(found: Found) -> int:
+    return found[1].rank

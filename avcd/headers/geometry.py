@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 from avcd.frame import Card, ImageType
 from avcd.headers.gathering import Found, Gathered
@@ -95,13 +96,16 @@ def _known_site(gathered: Gathered, profiles: Profiles, site: str | None) -> tup
 
 def _angle_unit(found: Found, default: str) -> str:
     """The unit of an angle: the profile's, unless the comment says hours, degrees or radians."""
-    card, reading = found
-    unit = reading.unit or default
-    if not card.comment or unit not in ("deg", "hour_or_deg"):
+    return _unit_said(found[0].comment, found[1].unit or default)
+
+
+@lru_cache(maxsize=256)
+def _unit_said(comment: str, unit: str) -> str:
+    if unit not in ("deg", "hour_or_deg"):
         return unit
-    if _RADIANS.search(card.comment):
+    if _RADIANS.search(comment):
         return "rad"
-    return "hour" if unit == "hour_or_deg" and _HOURS.search(card.comment) else unit
+    return "hour" if unit == "hour_or_deg" and _HOURS.search(comment) else unit
 
 
 def read_position(gathered: Gathered) -> None:
@@ -126,11 +130,8 @@ def _pairs(gathered: Gathered) -> list[tuple[Found, Found]]:
     rights, ups = gathered.found_cards("s_ra"), gathered.found_cards("s_dec")
     if not rights or not ups:
         return []
-    readings = gathered.profile.readings
-    ranked = {one: rank for rank, one in enumerate(readings["s_dec"])}
-    of_rank = {ranked[up[1]]: up for up in ups}
-    ranks = {one: rank for rank, one in enumerate(readings["s_ra"])}
-    pairs = [(right, of_rank[ranks[right[1]]]) for right in rights if ranks[right[1]] in of_rank]
+    of_rank = {up[1].rank: up for up in ups}
+    pairs = [(right, of_rank[right[1].rank]) for right in rights if right[1].rank in of_rank]
     return pairs or [(rights[0], ups[0])]
 
 

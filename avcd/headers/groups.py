@@ -14,7 +14,7 @@ _SETTINGS = (
     "telescope", "instrument", "naxis1", "naxis2", "binning", "window", "gain", "offset", "readout_mode",
 )  # fmt: skip
 # A night's frames have few telescopes, targets and users.
-_slug = lru_cache(maxsize=512)(slug)
+cached_slug = lru_cache(maxsize=512)(slug)
 
 
 def observation_of(values: Mapping[str, Any]) -> str:
@@ -26,13 +26,13 @@ def observation_of(values: Mapping[str, Any]) -> str:
         Of the frame, by name; those that are not known may be left out.
     """
     target_name, telescope, user = values.get("target_name"), values.get("telescope"), values.get("user")
-    target = _slug(target_name, "") if target_name else ""
+    target = cached_slug(target_name, "") if target_name else ""
     return _joined(
         [
-            _slug(telescope, "unknown-telescope"),
+            cached_slug(telescope, "unknown-telescope"),
             values.get("night") or "no-night",
             target or _position_name(values.get("s_ra"), values.get("s_dec")) or "no-target",
-            _slug(user, ""),
+            cached_slug(user, ""),
         ]
     )
 
@@ -67,7 +67,7 @@ def session_of(values: Mapping[str, Any]) -> str:
         values.get("filter") if flat else None,
     ]
     digest = hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:8]
-    telescope, night = _slug(values.get("telescope"), "unknown-telescope"), values.get("night")
+    telescope, night = cached_slug(values.get("telescope"), "unknown-telescope"), values.get("night")
     return _joined([telescope, night or "no-night", values["image_type"], digest])
 
 

@@ -7,14 +7,25 @@ from typing import Any
 
 from avcd.frame import ImageType
 from avcd.headers.gathering import Gathered
+from avcd.headers.groups import cached_slug
 from avcd.headers.profiles import Profile, typed
-from avcd.naming import slug
 
-_COMPARED = ("filter", "binning", "image_type", "exposure_s", "set_temperature_c", "target_name", "telescope")
+_COMPARED = frozenset(
+    {"filter", "binning", "image_type", "exposure_s", "set_temperature_c", "target_name", "telescope"}
+)
 _MASTER_OF = {
     ImageType.BIAS: ImageType.MASTER_BIAS,
     ImageType.DARK: ImageType.MASTER_DARK,
     ImageType.FLAT: ImageType.MASTER_FLAT,
+}
+# What the folder of such frames may be called: a master dark lies among darks.
+_BROADER = {
+    ImageType.MASTER_BIAS: (ImageType.BIAS,),
+    ImageType.MASTER_DARK: (ImageType.DARK, ImageType.DARK_FLAT),
+    ImageType.MASTER_FLAT: (ImageType.FLAT,),
+    ImageType.BAD_PIXEL_MASK: (ImageType.DARK, ImageType.MASTER_DARK),
+    ImageType.DARK_FLAT: (ImageType.DARK, ImageType.FLAT),
+    ImageType.DARK: (ImageType.DARK_FLAT,),
 }
 # One glass under several names; that "r" is short for "Red" needs no list.
 _SAME_FILTER = {"hydrogenalpha": "ha", "o3": "oiii", "oxygen": "oiii", "s2": "sii", "sulfur": "sii", "n2": "nii"}
@@ -26,18 +37,21 @@ def read_names(gathered: Gathered) -> None:
     A header's value stays, unless the profile prefers the name for it; where the two disagree, a warning says so.
     """
     said: set[str] = set()
+    # What a header has said and no name is compared with needs no name.
+    settled = gathered.values.keys() - _COMPARED - set(gathered.profile.prefer_name)
     lowered = gathered.path.lower()
-    for pattern in gathered.profile.names:
-        if pattern.contains not in lowered:
+    for contains, gives, regex, values in gathered.profile.name_rules:
+        if contains not in lowered or gives <= settled:
             continue
-        found = pattern.regex.search(gathered.path)
+        found = regex.search(gathered.path)
         if not found:
             continue
-        for name, value in pattern.values.items():
+        for name, value in values.items():
             _take(gathered, said, name, value)
         for name, text in found.groupdict().items():
             if text:
                 _take(gathered, said, name, typed(name, text))
+        settled |= said
 
 
 def _take(gathered: Gathered, said: set[str], name: str, value: Any) -> None:
@@ -48,7 +62,7 @@ def _take(gathered: Gathered, said: set[str], name: str, value: Any) -> None:
     if name == "image_type" and known is not None and known is not value:
         _take_type(gathered, known, value)
         return
-    if known is not None and name in _COMPARED and not _agree(gathered.profile, name, known, value):
+    if known is not None and known != value and name in _COMPARED and not _agree(gathered.profile, name, known, value):
         gathered.warnings.append(f"{name}: the header says {known}, the name says {value}")
     if name in gathered.profile.prefer_name:
         gathered.replace(name, value, "file name")
@@ -58,7 +72,7 @@ def _take(gathered: Gathered, said: set[str], name: str, value: Any) -> None:
 
 def _take_type(gathered: Gathered, known: ImageType, value: ImageType) -> None:
     """Two types of image: the header's stays, unless it cannot be, or the name says the same more narrowly."""
-    if known is ImageType.TABLE or (known is ImageType.DARK and value is ImageType.DARK_FLAT):
+    if known is ImageType.TABLE or value in _BROADER.get(known, ()):
         return
     words = f"image_type: the header says {known}, the name says {value}"
     if value is _MASTER_OF.get(known):
@@ -97,7 +111,7 @@ def _agree(profile: Profile, name: str, known: Any, value: Any) -> bool:
         return True
     if name == "target_name":
         # "NGC 253", "NGC_253" and "ngc253" are one target.
-        return slug(ours).replace("-", "") == slug(theirs).replace("-", "")
+        return cached_slug(ours, "").replace("-", "") == cached_slug(theirs, "").replace("-", "")
     return name == "filter" and _one_filter(ours, theirs)
 
 

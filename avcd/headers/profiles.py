@@ -81,6 +81,12 @@ def _compiled(text: str) -> str:
     return text
 
 
+def _small(text: str) -> str:
+    if text != text.lower():
+        raise ValueError(f"{text!r} is compared with the path in small letters: write {text.lower()!r}")
+    return text
+
+
 class Key(_Part):
     """A card that counts only when its comment, in any case of letters, says the right thing.
 
@@ -103,12 +109,15 @@ class Value(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One card that a value may stand in, ready for use."""
+    """One card that a value may stand in, ready for use; ``rank`` 0 is the best."""
 
+    name: str
+    rank: int
     keyword: str
     unit: str
     comment: re.Pattern[str] | None
     moment: Moment | None
+    source: str
 
 
 class NamePattern(_Part):
@@ -127,12 +136,7 @@ class NamePattern(_Part):
         _among(re.compile(text).groupindex, _NAME_VALUES, "value")
         return text
 
-    @field_validator("contains")
-    @classmethod
-    def _small(cls, text: str) -> str:
-        if text != text.lower():
-            raise ValueError(f"{text!r} is compared with the path in small letters: write {text.lower()!r}")
-        return text
+    _contains = field_validator("contains")(_small)
 
     @field_validator("values")
     @classmethod
@@ -144,12 +148,20 @@ class NamePattern(_Part):
         """The compiled pattern."""
         return re.compile(self.pattern)
 
+    @cached_property
+    def gives(self) -> frozenset[str]:
+        """The values it may say."""
+        return frozenset({*self.values, *self.regex.groupindex})
+
 
 class HistoryPattern(_Part):
     """A pattern over the lines of HISTORY; its named groups and ``values`` say what was done to the pixels."""
 
     pattern: str
+    contains: str = ""
     values: Mapping[str, Any] = {}
+
+    _contains = field_validator("contains")(_small)
 
     @field_validator("pattern")
     @classmethod
@@ -167,31 +179,45 @@ class HistoryPattern(_Part):
         """The compiled pattern, for all lines at once."""
         return re.compile(self.pattern, re.MULTILINE)
 
+    @cached_property
+    def gives(self) -> frozenset[str]:
+        """The values it may say."""
+        return frozenset({*self.values, *self.regex.groupindex})
+
 
 class Match(_Part):
-    """One way to recognise a profile: every card named, and the path where one is given, must match."""
+    """One way to recognise a profile: every card named, and the path where one is given, must match.
+
+    ``contains`` saves time as that of a `NamePattern` does.
+    """
 
     cards: Mapping[str, str] = {}
     path: str = ""
+    contains: str = ""
+
+    _contains = field_validator("contains")(_small)
 
     @model_validator(mode="after")
     def _compiles(self) -> Match:
-        _ = self.regexes
+        _ = self.on_path, self.on_cards
         return self
 
     @cached_property
-    def regexes(self) -> tuple[re.Pattern[str] | None, tuple[tuple[str, re.Pattern[str]], ...]]:
-        """The compiled patterns of the path and of the cards."""
-        on_cards = tuple((key, re.compile(pattern)) for key, pattern in self.cards.items())
-        return re.compile(self.path) if self.path else None, on_cards
+    def on_path(self) -> re.Pattern[str] | None:
+        """The compiled pattern of the path."""
+        return re.compile(self.path) if self.path else None
+
+    @cached_property
+    def on_cards(self) -> tuple[tuple[str, re.Pattern[str]], ...]:
+        """The compiled patterns of the cards."""
+        return tuple((key, re.compile(pattern)) for key, pattern in self.cards.items())
 
     def fits(self, cards: Mapping[str, Card], path: str) -> bool:
-        """Whether a frame with these cards and this path is meant."""
-        on_path, on_cards = self.regexes
-        for key, pattern in on_cards:
-            if key not in cards or not pattern.search(str(cards[key].value)):
+        """Whether a frame that has all these cards, with this path, is meant."""
+        for key, pattern in self.on_cards:
+            if not pattern.search(str(cards[key].value)):
                 return False
-        return on_path is None or on_path.search(path) is not None
+        return self.on_path is None or self.on_path.search(path) is not None
 
 
 class Profile(_Part):
@@ -240,17 +266,18 @@ class Profile(_Part):
 
     @cached_property
     def readings(self) -> Mapping[str, tuple[Reading, ...]]:
-        """The cards of every value, best first."""
-        return {name: tuple(_reading(one, value.unit) for one in value.keys) for name, value in self.cards.items()}
+        """What a card may say, by its keyword."""
+        found: dict[str, list[Reading]] = {}
+        for name, value in self.cards.items():
+            for rank, key in enumerate(value.keys):
+                one = _reading(name, rank, key, value.unit)
+                found.setdefault(one.keyword, []).append(one)
+        return {keyword: tuple(readings) for keyword, readings in found.items()}
 
     @cached_property
-    def names_of(self) -> Mapping[str, tuple[str, ...]]:
-        """The values that a card may give, by its keyword."""
-        found: dict[str, list[str]] = {}
-        for name, readings in self.readings.items():
-            for keyword in dict.fromkeys(one.keyword for one in readings):
-                found.setdefault(keyword, []).append(name)
-        return {keyword: tuple(names) for keyword, names in found.items()}
+    def name_rules(self) -> tuple[tuple[str, frozenset[str], re.Pattern[str], Mapping[str, Any]], ...]:
+        """The patterns over paths, ready for use: ``contains``, the values they may say, the regex, fixed values."""
+        return tuple((one.contains, one.gives, one.regex, one.values) for one in self.names)
 
     @cached_property
     def rewriting(self) -> Mapping[str, tuple[tuple[re.Pattern[str], str], ...]]:
@@ -260,16 +287,12 @@ class Profile(_Part):
             for name, rules in self.transforms.items()
         }
 
-    def recognises(self, cards: Mapping[str, Card], path: str) -> bool:
-        """Whether a frame with these cards and this path is this profile's."""
-        return any(one.fits(cards, path) for one in self.match)
 
-
-def _reading(key: str | Key, unit: str) -> Reading:
+def _reading(name: str, rank: int, key: str | Key, unit: str) -> Reading:
     if isinstance(key, str):
-        return Reading(key, unit, None, None)
+        key = Key(key=key)
     comment = re.compile(key.comment, re.IGNORECASE) if key.comment else None
-    return Reading(key.key, unit, comment, key.moment)
+    return Reading(name, rank, key.key, unit, comment, key.moment, f"card {key.key}")
 
 
 def typed(name: str, text: Any) -> Any:
@@ -311,7 +334,8 @@ class Profiles:
     def __init__(self, profiles: Mapping[str, Profile], sites: Mapping[str, Site]) -> None:
         self._profiles = dict(profiles)
         self._sites = dict(sites)
-        self._ordered = sorted(self._profiles.values(), key=lambda one: (-one.priority, one.name))
+        ordered = sorted(self._profiles.values(), key=lambda one: (-one.priority, one.name))
+        self._matches = [(frozenset(match.cards), match, one) for one in ordered for match in one.match]
         self._site_of = {name: site for site in self._sites.values() for name in site.telescopes}
         self._site_called = {name.lower(): site for site in self._sites.values() for name in (site.name, *site.aliases)}
 
@@ -354,8 +378,9 @@ class Profiles:
 
     def recognise(self, cards: Mapping[str, Card], relative_path: str) -> Profile:
         """The profile of a frame: the first by priority that knows it, else the generic one."""
-        for one in self._ordered:
-            if one.recognises(cards, relative_path):
+        lowered = relative_path.lower()
+        for keywords, match, one in self._matches:
+            if match.contains in lowered and keywords <= cards.keys() and match.fits(cards, relative_path):
                 return one
         return self._profiles["generic"]
 

@@ -6,7 +6,6 @@ from avcd.errors import HeaderError
 from avcd.headers.gathering import Gathered
 from avcd.headers.values import iso_of_mjd, night_of, to_mjd, to_number
 
-
 # Beyond the exposure, what two clocks of one header may differ by.
 _CLOCKS_AGREE_S = 60.0
 

@@ -7,6 +7,7 @@ is a recorded warning. A value that neither gives is None.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from avcd.frame import CalibLevel, Card, Frame, ImageType
@@ -118,21 +119,22 @@ def _read_type(gathered: Gathered, hdu: Hdu) -> None:
 
 
 def _read_plain(gathered: Gathered) -> None:
+    found = gathered.found
     for name in _TEXTS:
-        for card, _ in gathered.found_cards(name):
+        for card, reading in found.get(name, ()):
             text = str(card.value).strip()
             if text.lower() not in _NOTHING:
-                gathered.put(name, text, f"card {card.keyword}")
+                gathered.put(name, text, reading.source)
                 break
     for name in _PLAIN_NUMBERS:
-        for card, reading in gathered.found_cards(name):
+        for card, reading in found.get(name, ()):
             number = to_number(card.value)
             if number is not None and name in _TEMPERATURES:
                 number = _celsius(gathered, card, reading, number)
             if number is None or not _possible(name, number):
                 gathered.warnings.append(f"{card.keyword}={card.value!r} is no value of {name}")
                 continue
-            gathered.put(name, int(number) if name in _COUNTS else number, f"card {card.keyword}")
+            gathered.put(name, int(number) if name in _COUNTS else number, reading.source)
             break
     detector = gathered.card("detector")
     if detector and "instrument" in gathered.values:
@@ -143,7 +145,7 @@ def _read_plain(gathered: Gathered) -> None:
 
 def _celsius(gathered: Gathered, card: Card, reading: Reading, number: float) -> float | None:
     """A temperature in degrees Celsius; None where its number cannot be its unit's."""
-    if reading.unit == "K" or (card.comment and _KELVIN.search(card.comment)):
+    if reading.unit == "K" or _says_kelvin(card.comment):
         return number - _ZERO_C_K
     if number <= _HOTTEST_C:
         return number
@@ -151,6 +153,11 @@ def _celsius(gathered: Gathered, card: Card, reading: Reading, number: float) ->
         return None
     gathered.warnings.append(f"{card.keyword}={card.value!r} is taken as kelvin: no camera is so hot")
     return number - _ZERO_C_K
+
+
+@lru_cache(maxsize=256)
+def _says_kelvin(comment: str) -> bool:
+    return _KELVIN.search(comment) is not None
 
 
 def _possible(name: str, number: float) -> bool:
@@ -166,10 +173,16 @@ def _possible(name: str, number: float) -> bool:
 
 
 def _read_history(gathered: Gathered, hdu: Hdu) -> None:
-    """What HISTORY says was done to the pixels, where a program says it nowhere else."""
-    lines = "\n".join(str(one.value).strip() for one in hdu.cards if one.keyword == "HISTORY")
+    """What HISTORY says was done to the pixels, where no card does."""
+    wanted = [one for one in gathered.profile.history if not one.gives <= gathered.found.keys()]
+    if not wanted:
+        return
+    lines = "\n".join([str(one.value).strip() for one in hdu.cards if one.keyword == "HISTORY"])
+    lowered = lines.lower()
     applied: frozenset[str] = frozenset()
-    for pattern in gathered.profile.history:
+    for pattern in wanted:
+        if pattern.contains not in lowered:
+            continue
         for found in pattern.regex.finditer(lines):
             for name, text in {**pattern.values, **found.groupdict()}.items():
                 value = typed(name, text)

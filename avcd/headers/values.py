@@ -18,7 +18,8 @@ _DATE_TIME = re.compile(
     r"\s*([AP]M)?\s*(Z|UTC?|GMT|[+-]\d{2}:?\d{2})?$",
     re.IGNORECASE,
 )
-_COMPACT = re.compile(r"^(\d{4})(\d{2})(\d{2})T(\d{2}):?(\d{2}):?(\d{2}(?:\.\d*)?)(Z?)$")
+_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d(?:\.\d*)?)Z?\Z")
+_COMPACT = re.compile(r"^(\d{4})(\d{2})(\d{2})T(\d{2}):?(\d{2}):?(\d{2}(?:\.\d*)?)()(Z?)$")
 _YEAR_FIRST = re.compile(r"^\d{4}/\d{1,2}/\d{1,2}(?!\d)")
 _YEAR_LAST = re.compile(r"^(\d{1,2})([/.-])(\d{1,2})\2(\d{2}|\d{4})(?!\d)")
 _TIME_OF_DAY = re.compile(r"\d:\d")
@@ -35,6 +36,8 @@ _UNSET = frozenset({(1980, 1, 1), (1980, 1, 6), (2000, 1, 1)})
 
 def to_number(value: object) -> float | None:
     """A finite number, from a number or its text; None for anything else."""
+    if type(value) is float:  # nearly always
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or value is None:
         return None
     try:
@@ -44,6 +47,7 @@ def to_number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
+@lru_cache(maxsize=1024, typed=True)  # a night's frames point at few targets, from few sites
 def to_degrees(value: object, unit: str) -> float | None:
     """An angle in degrees.
 
@@ -92,20 +96,11 @@ def to_mjd(text: str, time_text: str | None = None, scale: str = "utc", said: st
     if text.startswith("MJD "):
         return _to_utc(_checked(float(text.removeprefix("MJD "))), scale)
     text = text.strip()
-    if "/" in text or _YEAR_LAST.match(text):
+    if "/" in text or (text[4:5] != "-" and _YEAR_LAST.match(text)):
         text = _year_first(text)
     joined = text if time_text is None or _TIME_OF_DAY.search(text) else f"{text}T{time_text.strip()}"
-    found = _DATE_TIME.match(joined)
-    half = zone = ""
-    if found:
-        half, zone = (found.group(7) or "").upper(), (found.group(8) or "").upper()
-    else:
-        found = _COMPACT.match(joined)
-        if not found:
-            raise HeaderError(f"{joined!r} is no date with a time of day")
-    year, month, day, hour, minute = map(int, found.group(1, 2, 3, 4, 5))
-    seconds = float(found.group(6) or 0)
-    if not zone and (half or said):
+    year, month, day, hour, minute, seconds, half, zone = _parts(joined)
+    if not zone and (half or "local" in said.lower()):
         _refuse_local(joined, half, said)
     if half:
         if not 1 <= hour <= 12:
@@ -126,6 +121,28 @@ def to_mjd(text: str, time_text: str | None = None, scale: str = "utc", said: st
     # A leap second, 23:59:60, counts as the beginning of the next minute.
     elapsed = hour * 3600 + minute * 60 + seconds - _offset_s(zone)
     return _to_utc(_checked(days + elapsed / 86400), scale)
+
+
+def _parts(text: str) -> tuple[int, int, int, int, int, float, str, str]:
+    """Year, month, day, hour, minute, second, AM or PM, and zone.
+
+    Raises
+    ------
+    HeaderError
+        It is no date with a time of day.
+    """
+    found = _ISO.match(text)  # what nearly every program writes
+    if found:
+        year, month, day, hour, minute, seconds = found.groups()
+        return int(year), int(month), int(day), int(hour), int(minute), float(seconds), "", ""
+    found = _DATE_TIME.match(text) or _COMPACT.match(text)
+    if not found:
+        raise HeaderError(f"{text!r} is no date with a time of day")
+    year, month, day, hour, minute, seconds, half, zone = (found.group(one) or "" for one in range(1, 9))
+    return (
+        *(int(year), int(month), int(day), int(hour), int(minute)),
+        *(float(seconds or 0), half.upper(), zone.upper()),
+    )
 
 
 def _refuse_local(text: str, half: str, said: str) -> None:
