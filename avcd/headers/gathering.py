@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from avcd.frame import Card, HeaderText
-from avcd.headers.profiles import Key, Profile
+from avcd.headers.profiles import Profile, Reading
 from avcd.headers.values import to_number
 
 
@@ -29,13 +29,17 @@ class Hdu:
     detector: str | None = None
 
 
-@dataclass
+Found = tuple[Card, Reading]
+
+
+@dataclass(slots=True)
 class Gathered:
     """Values, their sources, and what was not certain, under one profile."""
 
     profile: Profile
     cards: Mapping[str, Card]
     path: str
+    found: Mapping[str, list[Found]]
     values: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -56,21 +60,37 @@ class Gathered:
         self.values.pop(name, None)
         self.sources.pop(name, None)
 
-    def found_cards(self, name: str) -> Iterator[tuple[Card, str]]:
-        """The cards of a value that are there and not blank, best first, each with the unit the profile gives."""
-        rule = self.profile.cards.get(name)
-        for key in rule.keys if rule else ():
-            card = self.cards.get(key.key if isinstance(key, Key) else key)
-            if card is None or card.value is None or str(card.value).strip() == "":
-                continue
-            if isinstance(key, Key) and not key.regex.search(card.comment):
-                continue
-            yield card, rule.unit if rule else ""
+    def found_cards(self, name: str) -> Sequence[Found]:
+        """The cards of a value that are there and not blank, best first, each with how the profile reads it."""
+        return self.found.get(name, ())
 
-    def card(self, name: str) -> tuple[Card, str] | None:
+    def card(self, name: str) -> Found | None:
         """The best card of a value."""
-        return next(self.found_cards(name), None)
+        found = self.found.get(name)
+        return found[0] if found else None
 
     def number(self, keyword: str) -> float | None:
         """The number in a card, None where there is none."""
-        return to_number(self.cards[keyword].value) if keyword in self.cards else None
+        card = self.cards.get(keyword)
+        return None if card is None else to_number(card.value)
+
+
+def find_cards(profile: Profile, cards: Mapping[str, Card]) -> dict[str, list[Found]]:
+    """The cards of every value a profile reads, best first; blank ones, and those whose comment says no, left out."""
+    readings = profile.readings
+    found: dict[str, list[Found]] = {}
+    for keyword in cards.keys() & readings.keys():
+        card = cards[keyword]
+        if card.value is None or (isinstance(card.value, str) and not card.value.strip()):
+            continue
+        for reading in readings[keyword]:
+            if reading.comment is None or reading.comment.search(card.comment):
+                found.setdefault(reading.name, []).append((card, reading))
+    for several in found.values():
+        if len(several) > 1:
+            several.sort(key=_rank)
+    return found
+
+
+def _rank(found: Found) -> int:
+    return found[1].rank

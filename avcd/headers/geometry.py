@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 from avcd.frame import Card, ImageType
-from avcd.headers.gathering import Gathered
+from avcd.headers.gathering import Found, Gathered
 from avcd.headers.profiles import Profiles
+from avcd.headers.sites import Site
 from avcd.headers.values import to_degrees, to_number
 
 _ARCSEC_IN_RADIAN = 206264.806
 _MOST_BINNED = 64
+_NO_MOSAIC = ("no", "none", "mono", "monochrome", "0", "false")
+_HOURS = re.compile(r"\bh(?:ou)?rs?\b|\bhms\b|\bHH\b|[\[(]h\b", re.IGNORECASE)
+_DEGREES = re.compile(r"\bdeg(?:rees?)?\b|°", re.IGNORECASE)
+_RADIANS = re.compile(r"\brad(?:ians?)?\b", re.IGNORECASE)
 _BINNING = re.compile(r"^\s*(\d{1,2})\s*(?:[x*, ]\s*(\d{1,2}))?\s*$")
 
 
@@ -33,14 +39,16 @@ def read_detector(gathered: Gathered, shape: tuple[int, ...], is_table: bool) ->
     if window[0] is not None and window[1] is not None:
         gathered.put("window", f"{int(window[0])},{int(window[1])}", "cards XORGSUBF, YORGSUBF")
     bayer = gathered.card("bayer_pattern")
-    if bayer:
+    if bayer and str(bayer[0].value).strip().lower() not in _NO_MOSAIC:
         gathered.warnings.append(f"{bayer[0].keyword}={bayer[0].value!r}: a colour camera's mosaic of filters")
 
 
 def _read_binning(gathered: Gathered) -> None:
-    across, along = gathered.number("XBINNING"), gathered.number("YBINNING")
-    if across is not None and 1 <= across <= _MOST_BINNED and (along is None or 1 <= along <= _MOST_BINNED):
-        gathered.put("binning", f"{int(across)}x{int(along or across)}", "cards XBINNING, YBINNING")
+    for first, second in (("XBINNING", "YBINNING"), ("CCDBIN1", "CCDBIN2")):
+        across, along = gathered.number(first), gathered.number(second)
+        if across is not None and 1 <= across <= _MOST_BINNED and (along is None or 1 <= along <= _MOST_BINNED):
+            gathered.put("binning", f"{int(across)}x{int(along or across)}", f"cards {first}, {second}")
+            return
     for card, _ in gathered.found_cards("binning"):
         found = _BINNING.match(str(card.value))
         if found and int(found.group(1)) > 0:
@@ -48,22 +56,56 @@ def _read_binning(gathered: Gathered) -> None:
 
 
 def read_site(gathered: Gathered, profiles: Profiles, site: str | None) -> None:
-    """The site and its longitude, by which the night is named; the header's longitude wins over the site's."""
-    name = gathered.values.get("site") or site
-    known = profiles.site(name) if name else profiles.site_of(gathered.values.get("telescope"))
+    """The site and its longitude, by which the night is named; the header's longitude wins over the site's.
+
+    The site is the profile's, else the drop directory's, else the one the header names, else where the telescope is
+    known to stand, unless the header's longitude says that it was moved.
+    """
+    known, source = _known_site(gathered, profiles, site)
     found = gathered.card("site_longitude")
-    longitude = to_degrees(found[0].value, found[1] or "deg") if found else None
+    longitude = to_degrees(found[0].value, _angle_unit(found, "deg")) if found else None
     if found and longitude is not None and -360 <= longitude <= 360:
         longitude -= 360 * round(longitude / 360)
         keyword = found[0].keyword
-        if known and abs(longitude + known.longitude_deg) < 1 < abs(longitude - known.longitude_deg):
+        apart = abs(longitude - known.longitude_deg) if known else 0.0
+        if known and abs(longitude + known.longitude_deg) < 1 < apart:
             gathered.warnings.append(f"{keyword}={found[0].value!r} counts west as positive; {known.name}'s is taken")
         else:
             gathered.put("site_longitude_deg", longitude, f"card {keyword}")
+            if known and 1 < apart < 359:
+                gathered.warnings.append(f"{keyword}={found[0].value!r} is not {known.name}, where {source} is known")
+                known = profiles.site_near(longitude) if source == "telescope" else known
+                source = f"card {keyword}" if source == "telescope" else source
     if known:
-        source = "telescope" if not name else "profile" if gathered.values.get("site") else "drop directory"
         gathered.put("site", known.name, source)
         gathered.put("site_longitude_deg", known.longitude_deg, f"site {known.name}")
+
+
+def _known_site(gathered: Gathered, profiles: Profiles, site: str | None) -> tuple[Site | None, str]:
+    named = gathered.values.get("site")
+    if named:
+        return profiles.site(named), gathered.sources["site"]
+    if site:
+        return profiles.site(site), "drop directory"
+    for card, _ in gathered.found_cards("site"):
+        called = profiles.site_called(str(card.value))
+        if called:
+            return called, f"card {card.keyword}"
+    return profiles.site_of(gathered.values.get("telescope")), "telescope"
+
+
+def _angle_unit(found: Found, default: str) -> str:
+    """The unit of an angle: the profile's, unless the comment says hours, degrees or radians."""
+    return _unit_said(found[0].comment, found[1].unit or default)
+
+
+@lru_cache(maxsize=256)
+def _unit_said(comment: str, unit: str) -> str:
+    if unit not in ("deg", "hour_or_deg"):
+        return unit
+    if _RADIANS.search(comment):
+        return "rad"
+    return "hour" if unit == "hour_or_deg" and _HOURS.search(comment) else unit
 
 
 def read_position(gathered: Gathered) -> None:
@@ -71,11 +113,11 @@ def read_position(gathered: Gathered) -> None:
     cards = gathered.cards
     world = str(cards["CTYPE1"].value).upper() if "CTYPE1" in cards else ""
     # Sequence Generator Pro writes CTYPE and CRVAL without any scale: that is no world coordinate system.
-    scaled = any(gathered.number(key) for key in ("CD1_1", "CD1_2", "CDELT1"))
-    gathered.put("has_wcs", world.startswith(("RA", "DEC")) and "CRVAL1" in cards and scaled, "cards CTYPE1, CRVAL1")
-    right, up = gathered.card("s_ra"), gathered.card("s_dec")
-    if right and up:
-        _put_position(gathered, right, up)
+    scaled = bool(world) and any(gathered.number(key) for key in ("CD1_1", "CD1_2", "CDELT1"))
+    gathered.put("has_wcs", scaled and world.startswith(("RA", "DEC")) and "CRVAL1" in cards, "cards CTYPE1, CRVAL1")
+    for right, up in _pairs(gathered):
+        if _put_position(gathered, right, up):
+            break
     if "s_ra" not in gathered.values and gathered.values.get("has_wcs") and world.startswith("RA"):
         ra, dec = gathered.number("CRVAL1"), gathered.number("CRVAL2")
         if ra is not None and dec is not None:
@@ -83,19 +125,46 @@ def read_position(gathered: Gathered) -> None:
             gathered.put("s_dec", dec, "card CRVAL2")
 
 
-def _put_position(gathered: Gathered, right: tuple[Card, str], up: tuple[Card, str]) -> None:
-    keys = f"{right[0].keyword}, {up[0].keyword}"
-    unit = right[1] or "hour_or_deg"
-    if unit == "hour_or_deg" and re.match(r"\s*\[?(h|hours?|HH)\b", right[0].comment):
-        unit = "hour"
-    ra, dec = to_degrees(right[0].value, unit), to_degrees(up[0].value, up[1] or "deg")
+def _pairs(gathered: Gathered) -> list[tuple[Found, Found]]:
+    """Right ascension and declination of the same rank in the profile; failing that, the best of each."""
+    rights, ups = gathered.found_cards("s_ra"), gathered.found_cards("s_dec")
+    if not rights or not ups:
+        return []
+    of_rank = {up[1].rank: up for up in ups}
+    pairs = [(right, of_rank[right[1].rank]) for right in rights if right[1].rank in of_rank]
+    return pairs or [(rights[0], ups[0])]
+
+
+def _put_position(gathered: Gathered, right: Found, up: Found) -> bool:
+    ra_card, dec_card = right[0], up[0]
+    keys = f"{ra_card.keyword}, {dec_card.keyword}"
+    unit = _angle_unit(right, "hour_or_deg")
+    ra, dec = to_degrees(ra_card.value, unit), to_degrees(dec_card.value, _angle_unit(up, "deg"))
     if ra is None or dec is None or not (0 <= ra <= 360 and -90 <= dec <= 90):
-        gathered.warnings.append(f"{keys}: no position: {right[0].value!r}, {up[0].value!r}")
-    elif ra == 0 and dec == 0:
+        gathered.warnings.append(f"{keys}: no position: {ra_card.value!r}, {dec_card.value!r}")
+        return False
+    if ra == 0 and dec == 0:
         gathered.warnings.append(f"{keys} are both zero: taken as unknown")
-    else:
-        gathered.put("s_ra", ra % 360, f"card {right[0].keyword}")
-        gathered.put("s_dec", dec, f"card {up[0].keyword}")
+        return False
+    if unit == "hour_or_deg" and ra < 24 and not _DEGREES.search(ra_card.comment):
+        ra = _hours_or_degrees(gathered, ra_card, ra)
+        if ra is None:
+            return False
+    gathered.put("s_ra", ra % 360, f"card {ra_card.keyword}")
+    gathered.put("s_dec", dec, f"card {dec_card.keyword}")
+    return True
+
+
+def _hours_or_degrees(gathered: Gathered, card: Card, ra: float) -> float | None:
+    """A plain right ascension below 24 whose unit nothing says: what the world coordinates bear out, else unknown."""
+    if to_number(card.value) is None:
+        return ra
+    world = gathered.number("CRVAL1") if gathered.values.get("has_wcs") else None
+    for degrees in (ra, ra * 15):
+        if world is not None and abs((degrees - world + 180) % 360 - 180) < 2:
+            return degrees
+    gathered.warnings.append(f"{card.keyword}={card.value!r}: hours or degrees? Taken as unknown")
+    return None
 
 
 def read_scale(gathered: Gathered) -> None:

@@ -3,57 +3,73 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
 
-from avcd.frame import Frame, ImageType, canonical_json
+from avcd.frame import ImageType, canonical_json
 from avcd.naming import slug
 
+_SETTINGS = (
+    "telescope", "instrument", "naxis1", "naxis2", "binning", "window", "gain", "offset", "readout_mode",
+)  # fmt: skip
+# A night's frames have few telescopes, targets and users.
+cached_slug = lru_cache(maxsize=512)(slug)
 
-def observation_of(frame: Frame) -> str:
-    """The observation of a science frame: telescope, night, target, and the user where known."""
-    target = slug(frame.target_name, "") if frame.target_name else ""
+
+def observation_of(values: Mapping[str, Any]) -> str:
+    """The observation of a science frame: telescope, night, target, and the user where known.
+
+    Parameters
+    ----------
+    values
+        Of the frame, by name; those that are not known may be left out.
+    """
+    target_name, telescope, user = values.get("target_name"), values.get("telescope"), values.get("user")
+    target = cached_slug(target_name, "") if target_name else ""
     return _joined(
         [
-            slug(frame.telescope, "unknown-telescope"),
-            frame.night or "no-night",
-            target or _position_name(frame) or "no-target",
-            slug(frame.user, ""),
+            cached_slug(telescope, "unknown-telescope"),
+            values.get("night") or "no-night",
+            target or _position_name(values.get("s_ra"), values.get("s_dec")) or "no-target",
+            cached_slug(user, ""),
         ]
     )
 
 
-def _position_name(frame: Frame) -> str | None:
-    """The position a frame points at, as "j0534+2200", cut and not rounded, as the IAU's rules for names want it."""
-    if frame.s_ra is None or frame.s_dec is None:
+def _position_name(s_ra: float | None, s_dec: float | None) -> str | None:
+    """A position in degrees as "j0534+2200", cut and not rounded, as the IAU's rules for names want it."""
+    if s_ra is None or s_dec is None:
         return None
     # A thousandth of an arc second, so that 83.75 degrees are 05 35 and not 05 34.
-    minutes = int(frame.s_ra * 4 + 1e-7) % 1440
-    arc_minutes = int(abs(frame.s_dec) * 60 + 1e-7)
-    sign = "-" if frame.s_dec < 0 else "+"
+    minutes = int(s_ra * 4 + 1e-7) % 1440
+    arc_minutes = int(abs(s_dec) * 60 + 1e-7)
+    sign = "-" if s_dec < 0 else "+"
     return f"j{minutes // 60:02d}{minutes % 60:02d}{sign}{arc_minutes // 60:02d}{arc_minutes % 60:02d}"
 
 
-def session_of(frame: Frame) -> str:
-    """The session of a raw calibration: one camera's frames of one night, kind and settings."""
-    temperature = frame.set_temperature_c if frame.set_temperature_c is not None else frame.ccd_temperature_c
-    flat = frame.image_type is ImageType.FLAT
+def session_of(values: Mapping[str, Any]) -> str:
+    """The session of a raw calibration: one camera's frames of one night, kind and settings.
+
+    Parameters
+    ----------
+    values
+        Of the frame, by name; those that are not known may be left out.
+    """
+    temperature = values.get("set_temperature_c")
+    if temperature is None:
+        temperature = values.get("ccd_temperature_c")
+    flat = values["image_type"] is ImageType.FLAT
     settings = [
-        frame.telescope,
-        frame.instrument,
-        frame.naxis1,
-        frame.naxis2,
-        frame.binning,
-        frame.window,
-        frame.gain,
-        frame.offset,
-        frame.readout_mode,
+        *(values.get(name) for name in _SETTINGS),
         None if temperature is None else round(temperature * 2) / 2,
-        None if flat else frame.exposure_s,
-        frame.filter if flat else None,
-        *([frame.detector] if frame.detector else []),
+        None if flat else values.get("exposure_s"),
+        values.get("filter") if flat else None,
+        *([values["detector"]] if values.get("detector") else []),
     ]
     digest = hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:8]
-    return _joined([slug(frame.telescope, "unknown-telescope"), frame.night or "no-night", frame.image_type, digest])
+    telescope, night = cached_slug(values.get("telescope"), "unknown-telescope"), values.get("night")
+    return _joined([telescope, night or "no-night", values["image_type"], digest])
 
 
 def _joined(parts: Iterable[str | None]) -> str:

@@ -6,26 +6,39 @@ is a recorded warning. A value that neither gives is None.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from functools import lru_cache
 from typing import Any
 
 from avcd.frame import CalibLevel, Card, Frame, ImageType
-from avcd.headers.gathering import Gathered, Hdu
+from avcd.headers.gathering import Gathered, Hdu, find_cards
 from avcd.headers.geometry import read_detector, read_position, read_scale, read_site
 from avcd.headers.groups import observation_of, session_of
-from avcd.headers.names import NUMBERS, read_names, transform, typed
-from avcd.headers.profiles import Profiles
+from avcd.headers.names import read_names, transform
+from avcd.headers.profiles import NUMBERS, Profiles, Reading, typed
 from avcd.headers.times import read_times
 from avcd.headers.values import to_number
 
 _TEXTS = ("telescope", "instrument", "target_name", "filter", "readout_mode", "bunit", "user")
 # Read by rules of their own.
 _PLAIN_NUMBERS = tuple(one for one in NUMBERS if one not in ("s_ra", "s_dec", "pixel_scale_arcsec"))
+_TEMPERATURES = ("set_temperature_c", "ccd_temperature_c")
 _POSITIVE = ("gain_e_per_adu", "read_noise_e", "saturation_adu")
+_COUNTS = ("n_combined", "sequence_total")
 _LETTERS = {"B": "bias", "D": "dark", "F": "flat"}
+_MASTERS = {
+    ImageType.BIAS: ImageType.MASTER_BIAS,
+    ImageType.DARK: ImageType.MASTER_DARK,
+    ImageType.FLAT: ImageType.MASTER_FLAT,
+}
 _NOTHING = ("n/a", "na", "none", "unknown", "-", "null")
 _NO_FILTER = (ImageType.BIAS, ImageType.DARK, ImageType.DARK_FLAT, ImageType.MASTER_BIAS, ImageType.MASTER_DARK)
-_COLDEST_C = -273.15
+_KELVIN = re.compile(r"\b[kK]elvins?\b|[\[(]\s*(?:deg\s*)?K\s*[\])]|\bin K\b|\bdeg(?:rees?)?[ _.]?K\b")
+_CELSIUS = re.compile(r"\b(?:[cC]elsius|deg(?:rees?)?[ _.]?C|in C)\b|[\[(]\s*C\s*[\])]|°C")
+_ZERO_C_K = 273.15
+_COLDEST_C = -_ZERO_C_K
+_HOTTEST_C = 150.0  # no detector works at this; in kelvin it is colder than any that is cooled by electricity
+_HOTTEST_K = 350.0
 _LONGEST_S = 30 * 86400.0
 _MOST_FRAMES = 1_000_000
 
@@ -62,18 +75,22 @@ def translate(
     ConfigError
         ``profile`` or ``site`` does not exist.
     """
-    cards: dict[str, Card] = {}
-    for one in hdu.cards:
-        cards.setdefault(one.keyword, one)
+    # Backwards, because the first card of a keyword counts.
+    cards = {one.keyword: one for one in reversed(hdu.cards)}
     path = f"{relative_path}/{member}" if member else relative_path
     chosen = profiles.profile(profile) if profile else profiles.recognise(cards, path)
-    gathered = Gathered(chosen, cards, path, warnings=list(hdu.problems))
+    gathered = Gathered(chosen, cards, path, find_cards(chosen, cards), warnings=list(hdu.problems))
     _read_type(gathered, hdu)
     _read_plain(gathered)
+    gathered.put("detector", hdu.detector, "structure")
     read_detector(gathered, hdu.shape, hdu.is_table)
     read_names(gathered)
+    if "HISTORY" in cards and chosen.history:
+        _read_history(gathered, hdu)
+    read_position(gathered)
+    read_scale(gathered)
     for name, value in chosen.defaults.items():
-        gathered.put(name, typed(name, value), f"profile {chosen.name}")
+        gathered.put(name, value, f"profile {chosen.name}")
     if gathered.number("BITPIX") == 16 and gathered.number("BZERO") == 32768:
         # Whatever the detector could hold, the converter's numbers end here.
         gathered.put("saturation_adu", 65535.0, "16-bit pixels")
@@ -81,8 +98,6 @@ def translate(
     _read_calibration(gathered)
     read_site(gathered, profiles, site)
     read_times(gathered)
-    read_position(gathered)
-    read_scale(gathered)
     return _frame(gathered, hdu)
 
 
@@ -98,56 +113,105 @@ def _read_type(gathered: Gathered, hdu: Hdu) -> None:
             unknown.append(f"{card.keyword}={card.value!r} is no known type of image")
             continue
         gathered.put("image_type", known, f"card {card.keyword}")
+        if word in gathered.profile.combined:
+            gathered.put("calib_level", CalibLevel.COMBINED, f"card {card.keyword}")
         return
     gathered.warnings += unknown
 
 
 def _read_plain(gathered: Gathered) -> None:
+    found = gathered.found
     for name in _TEXTS:
-        for card, _ in gathered.found_cards(name):
-            if str(card.value).strip().lower() not in _NOTHING:
-                gathered.put(name, str(card.value).strip(), f"card {card.keyword}")
+        for card, reading in found.get(name, ()):
+            text = str(card.value).strip()
+            if text.lower() not in _NOTHING:
+                gathered.put(name, text, reading.source)
+                break
     for name in _PLAIN_NUMBERS:
-        for card, unit in gathered.found_cards(name):
+        for card, reading in found.get(name, ()):
             number = to_number(card.value)
-            if number is not None and unit == "K":
-                number -= 273.15
+            if number is not None and name in _TEMPERATURES:
+                number = _celsius(gathered, card, reading, number)
             if number is None or not _possible(name, number):
                 gathered.warnings.append(f"{card.keyword}={card.value!r} is no value of {name}")
                 continue
-            whole = name in ("n_combined", "sequence_total")
-            gathered.put(name, int(number) if whole else number, f"card {card.keyword}")
+            gathered.put(name, int(number) if name in _COUNTS else number, reading.source)
             break
+    detector = gathered.card("detector")
+    if detector:
+        gathered.put("detector", str(detector[0].value).strip(), f"card {detector[0].keyword}")
+
+
+def _celsius(gathered: Gathered, card: Card, reading: Reading, number: float) -> float | None:
+    """A temperature in degrees Celsius; None where its number cannot be its unit's."""
+    if reading.unit == "K" or _says_kelvin(card.comment):
+        return number - _ZERO_C_K
+    if number <= _HOTTEST_C:
+        return number
+    if number > _HOTTEST_K or _CELSIUS.search(card.comment):
+        return None
+    gathered.warnings.append(f"{card.keyword}={card.value!r} is taken as kelvin: no camera is so hot")
+    return number - _ZERO_C_K
+
+
+@lru_cache(maxsize=256)
+def _says_kelvin(comment: str) -> bool:
+    return _KELVIN.search(comment) is not None
 
 
 def _possible(name: str, number: float) -> bool:
     if name in _POSITIVE:
         return number > 0
-    if name.endswith("temperature_c"):
+    if name in _TEMPERATURES:
         return number >= _COLDEST_C  # -999 and the like stand for a sensor that did not answer
     if name == "exposure_s":
         return 0 <= number <= _LONGEST_S
-    if name in ("n_combined", "sequence_total"):
+    if name in _COUNTS:
         return 0 <= number <= _MOST_FRAMES
     return number >= 0 or name != "airmass"
 
 
+def _read_history(gathered: Gathered, hdu: Hdu) -> None:
+    """What HISTORY says was done to the pixels, where no card does."""
+    wanted = [one for one in gathered.profile.history if not one.gives <= gathered.found.keys()]
+    if not wanted:
+        return
+    lines = "\n".join([str(one.value).strip() for one in hdu.cards if one.keyword == "HISTORY"])
+    lowered = lines.lower()
+    applied: frozenset[str] = frozenset()
+    for pattern in wanted:
+        if pattern.contains not in lowered:
+            continue
+        for found in pattern.regex.finditer(lines):
+            for name, text in {**pattern.values, **found.groupdict()}.items():
+                value = typed(name, text)
+                if name == "calibration":
+                    applied |= {one.lower() for one in value}
+                else:
+                    gathered.put(name, value, "card HISTORY")
+    if applied:
+        gathered.put("calibration", applied, "card HISTORY")
+
+
 def _transform(gathered: Gathered) -> None:
     """Rewrite values as the profile says; a closed shutter has no filter, whatever glass was in front of it."""
-    for name in {*gathered.profile.transforms, "filter"} & gathered.values.keys():
+    for name in {*gathered.profile.rewriting, "filter"} & gathered.values.keys():
         gathered.values[name] = transform(gathered.profile, name, gathered.values[name])
     if gathered.values.get("image_type") in _NO_FILTER:
         gathered.drop("filter")
 
 
 def _read_calibration(gathered: Gathered) -> None:
-    """What was already done to the pixels, from CALSTAT (MaxIm DL: B, D, F; M a master) or the file name."""
+    """What was already done to the pixels, from CALSTAT (MaxIm DL: B, D, F; M a master), HISTORY or the file name."""
     found = gathered.card("calibration")
     image_type = gathered.values.get("image_type", ImageType.UNKNOWN)
     if found:
         status = str(found[0].value).strip().upper()
         source = f"card {found[0].keyword}"
         gathered.replace("calibration", frozenset(_LETTERS[one] for one in status if one in _LETTERS), source)
+        if "M" in status and image_type in _MASTERS:
+            image_type = _MASTERS[image_type]
+            gathered.replace("image_type", image_type, source)
         if image_type is ImageType.MASTER_DARK:
             gathered.put("bias_included", "B" not in status, source)
     done = gathered.values.get("calibration", frozenset())
@@ -172,7 +236,12 @@ def _frame(gathered: Gathered, hdu: Hdu) -> Frame:
     ):
         gathered.warnings.append("neither header nor name says what type of image this is")
     values: dict[str, Any] = gathered.values
-    frame = Frame(
+    if "AVCDID" not in gathered.cards:  # avcd's own product is linked to its row; it is no input of any group
+        if image_type is ImageType.SCIENCE:
+            values["obs_id"] = observation_of(values)
+        elif image_type.is_raw_calibration:
+            values["session_id"] = session_of(values)
+    return Frame(
         id=hdu.id,
         pixel_sha256=hdu.pixel_sha256,
         profile=gathered.profile.name,
@@ -182,13 +251,5 @@ def _frame(gathered: Gathered, hdu: Hdu) -> Frame:
         cards=hdu.cards,
         header_text=hdu.header_text,
         exposure_id=hdu.exposure_id,
-        detector=hdu.detector,
         **values,
     )
-    if frame.product_id:
-        return frame  # avcd's own product is linked to its row; it is no input of any group
-    if image_type is ImageType.SCIENCE:
-        return replace(frame, obs_id=observation_of(frame))
-    if image_type.is_raw_calibration:
-        return replace(frame, session_id=session_of(frame))
-    return frame
