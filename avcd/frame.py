@@ -26,6 +26,8 @@ class ImageType(StrEnum):
     MASTER_DARK = "master_dark"
     MASTER_FLAT = "master_flat"
     BAD_PIXEL_MASK = "bad_pixel_mask"
+    CUBE = "cube"
+    SPECTRUM = "spectrum"
     TABLE = "table"
     UNKNOWN = "unknown"
 
@@ -39,8 +41,16 @@ class ImageType(StrEnum):
         """Whether frames of this type are combined into masters."""
         return self in _RAW_CALIBRATIONS
 
+    @property
+    def is_picture(self) -> bool:
+        """Whether this may be shown: an image of the sky or of a lamp."""
+        return self not in _NO_PICTURES
+
 
 _MASTERS = frozenset({ImageType.MASTER_BIAS, ImageType.MASTER_DARK, ImageType.MASTER_FLAT, ImageType.BAD_PIXEL_MASK})
+_NO_PICTURES = frozenset(
+    {ImageType.BAD_PIXEL_MASK, ImageType.CUBE, ImageType.SPECTRUM, ImageType.TABLE, ImageType.UNKNOWN}
+)
 _RAW_CALIBRATIONS = frozenset({ImageType.BIAS, ImageType.DARK, ImageType.FLAT, ImageType.DARK_FLAT})
 
 

@@ -60,7 +60,7 @@ BAD = {
     "broken.fit.zip": (zipped({"a.fit": fits_bytes()})[:-200], "unreadable", "zip|archive"),
     "bomb.fit.zip": (BOMB, "unreadable", "ratio|compress"),
     "climber.zip": (zipped({"../../escaped.fit": fits_bytes(A=1)}), "unreadable", r"\.\./|outside|not safe"),
-    "picture.jpg": (b"\xff\xd8\xff\xe0", "ignored", "not a FITS"),
+    "picture.jpg": (b"\xff\xd8\xff\xe0", "ignored", "a picture"),
 }
 
 
@@ -112,7 +112,7 @@ def test_odd_frames_are_catalogued_as_what_they_are(outcome):
     home, *_ = outcome
     frames = {one["path"].rsplit("/", 1)[-1]: one for one in rows(home, "frames")}
     assert frames["table.fits"]["image_type"] == "table"
-    assert frames["cube.fits"]["image_type"] == "unknown"
+    assert frames["cube.fits"]["image_type"] == "cube"
     assert any("cube" in one for one in frames["cube.fits"]["warnings"])
     bare = frames["sans rien é.FIT"]
     assert (bare["image_type"], bare["exposure_s"], bare["t_min"]) == ("unknown", None, None)

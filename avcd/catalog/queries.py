@@ -18,7 +18,7 @@ from avcd.errors import UsageError
 
 Row = dict[str, Any]
 _FRAME_KEYS = (
-    "obs_id", "user", "calib_level", "image_type", "status", "telescope", "instrument", "target_name", "filter", "binning",
+    "obs_id", "user", "calib_level", "image_type", "status", "telescope", "instrument", "detector", "exposure_id", "target_name", "filter", "binning",
     "naxis1", "naxis2", "exposure_s", "set_temperature_c", "ccd_temperature_c", "gain", "offset", "readout_mode",
     "t_min", "t_max", "date_obs", "night", "night_rule", "s_ra", "s_dec", "warnings", "session_id", "site", "window",
     "gain_e_per_adu", "read_noise_e", "saturation_adu", "pedestal_adu", "bunit", "pixel_scale_arcsec", "has_wcs",

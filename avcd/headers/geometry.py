@@ -22,7 +22,7 @@ _BINNING = re.compile(r"^\s*(\d{1,2})\s*(?:[x*, ]\s*(\d{1,2}))?\s*$")
 
 
 def read_detector(gathered: Gathered, shape: tuple[int, ...], is_table: bool) -> None:
-    """Size, binning and window. A cube is no image: its type is unknown, and a warning says why."""
+    """Size, binning and window. Cubes and spectra are catalogued as such, and a warning says that they are left alone."""
     while len(shape) > 2 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) == 2:
@@ -33,7 +33,7 @@ def read_detector(gathered: Gathered, shape: tuple[int, ...], is_table: bool) ->
         axes = "axis" if len(shape) == 1 else "axes"
         kind = "cube" if len(shape) > 2 else "spectrum"
         gathered.warnings.append(f"{kind}: {len(shape)} {axes}, {size}; not processed as an image")
-        gathered.replace("image_type", ImageType.UNKNOWN, "structure")
+        gathered.replace("image_type", ImageType.CUBE if len(shape) > 2 else ImageType.SPECTRUM, "structure")
     _read_binning(gathered)
     window = [gathered.number(key) for key in ("XORGSUBF", "YORGSUBF")]
     if window[0] is not None and window[1] is not None:

@@ -224,7 +224,7 @@ def _plan_rgb(builder: PlanBuilder, subject: str, like: Frame, stacks: Mapping[s
 def plan_previews(builder: PlanBuilder) -> None:
     """A picture of every usable image frame, and of every master, reduced frame and stack."""
     for frame in sorted(builder.frames.values(), key=lambda one: one.id):
-        if frame.image_type not in (ImageType.TABLE, ImageType.UNKNOWN, ImageType.BAD_PIXEL_MASK):
+        if frame.image_type.is_picture:
             builder.spec(
                 ProductKind.PREVIEW,
                 f"preview:{frame.id}",

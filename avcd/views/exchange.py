@@ -17,6 +17,8 @@ _ABOUT: dict[str, tuple[str, str, str]] = {
     "calib_level": ("", "meta.code;obs.calib", "ObsCore: 1 raw, 2 calibrated, 3 combined"),
     "telescope": ("", "meta.id;instr.tel", "telescope"),
     "instrument": ("", "meta.id;instr", "camera"),
+    "detector": ("", "meta.id;instr.det", "detector of a camera of several"),
+    "exposure_id": ("", "meta.id.assoc", "first frame of an exposure of several"),
     "target_name": ("", "meta.id;src", "target"),
     "filter": ("", "meta.id;instr.filter", "filter"),
     "exposure_s": ("s", "time.duration;obs.exposure", "exposure"),

@@ -93,7 +93,7 @@ def test_a_wrong_profile_is_the_settings_fault_and_not_the_files(frame_file, pro
 def test_a_cube_is_a_row_that_is_left_alone(frame_file, read):
     (only,) = read(frame_file(data=np.zeros((3, 10, 12), np.uint16))).members
     ((_, frame),) = only.frames
-    assert (frame.status, frame.image_type) == (FrameStatus.OK, ImageType.UNKNOWN)
+    assert (frame.status, frame.image_type) == (FrameStatus.OK, ImageType.CUBE)
     assert frame.warnings == ("cube: 3 axes, 12x10x3; not processed as an image",)
     with pytest.raises(FrameError, match="no 2-D image"):
         read_pixels(frame_file("y.fits", data=np.zeros((3, 10, 12), np.uint16)), "", 0)

@@ -138,7 +138,7 @@ def test_headers_of_many_programs(program, wanted, data_directory, translated):
 
 def test_a_colour_cube_is_left_alone(data_directory, translated):
     frame = translated(data_directory / "headers" / "header_seestar.hdr.txt", shape=(3, 1920, 1080))
-    assert frame.image_type is ImageType.UNKNOWN
+    assert frame.image_type is ImageType.CUBE
     assert frame.obs_id is None
     assert any(one.startswith("cube: 3 axes, 1080x1920x3") for one in frame.warnings)
 
