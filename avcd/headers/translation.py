@@ -136,11 +136,6 @@ def _read_plain(gathered: Gathered) -> None:
                 continue
             gathered.put(name, int(number) if name in _COUNTS else number, reading.source)
             break
-    detector = gathered.card("detector")
-    if detector and "instrument" in gathered.values:
-        # Each chip of a mosaic is a camera: its pixels are calibrated by no other's.
-        both = f"{gathered.values['instrument']} {str(detector[0].value).strip()}"
-        gathered.replace("instrument", both, f"cards {gathered.sources['instrument'][5:]}, {detector[0].keyword}")
 
 
 def _celsius(gathered: Gathered, card: Card, reading: Reading, number: float) -> float | None:
@@ -200,6 +195,11 @@ def _transform(gathered: Gathered) -> None:
         gathered.values[name] = transform(gathered.profile, name, gathered.values[name])
     if gathered.values.get("image_type") in _NO_FILTER:
         gathered.drop("filter")
+    detector = gathered.card("detector")
+    if detector and "instrument" in gathered.values:
+        # Each chip of a mosaic is a camera: its pixels are calibrated by no other's.
+        both = f"{gathered.values['instrument']} {str(detector[0].value).strip()}"
+        gathered.replace("instrument", both, f"{gathered.sources['instrument']}, {detector[1].source}")
 
 
 def _read_calibration(gathered: Gathered) -> None:
