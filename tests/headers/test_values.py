@@ -104,6 +104,7 @@ def test_other_time_scales_become_utc(scale):
         ("04/07/18", "utc", "no date"),
         ("04/07/2018 10:00:00", "utc", "not certain"),
         ("17-09-21T10:00:00", "utc", "no date"),
+        ("2021-09-17T10:00:00+15:00", "utc", "no zone"),
         ("2021-09-17 9:38:50 PM", "utc", "12-hour clock"),
         ("2021-09-17 19:38:50 PM UT", "utc", "no 12-hour clock"),
         ("2021-09-17T29:38:50", "utc", "no clock shows"),
