@@ -72,8 +72,8 @@ def _take(gathered: Gathered, said: set[str], name: str, value: Any) -> None:
 
 def _take_type(gathered: Gathered, known: ImageType, value: ImageType) -> None:
     """Two types of image: the header's stays, unless it cannot be, or the name says the same more narrowly."""
-    if known is ImageType.TABLE or value in _BROADER.get(known, ()):
-        return
+    if known in (ImageType.TABLE, ImageType.UNKNOWN) or value in _BROADER.get(known, ()):
+        return  # a cube stays what it is, whatever it is called
     words = f"image_type: the header says {known}, the name says {value}"
     if value is _MASTER_OF.get(known):
         gathered.warnings.append(f"{words}: it is one, combined from such frames")
