@@ -73,9 +73,10 @@ def read_site(gathered: Gathered, profiles: Profiles, site: str | None) -> None:
         else:
             gathered.put("site_longitude_deg", longitude, f"card {keyword}")
             if known and 1 < apart < 359:
-                gathered.warnings.append(f"{keyword}={found[0].value!r} is not {known.name}, where {source} is known")
-                known = profiles.site_near(longitude) if source == "telescope" else known
-                source = f"card {keyword}" if source == "telescope" else source
+                by_name = "the telescope is known to stand" if source == "telescope" else f"the {source} puts it"
+                gathered.warnings.append(f"{keyword}={found[0].value!r} is not at {known.name}, where {by_name}")
+                if source == "telescope":
+                    known, source = profiles.site_near(longitude), found[1].source
     if known:
         gathered.put("site", known.name, source)
         gathered.put("site_longitude_deg", known.longitude_deg, f"site {known.name}")

@@ -19,6 +19,7 @@ _MASTER_OF = {
     ImageType.FLAT: ImageType.MASTER_FLAT,
 }
 # What the folder of such frames may be called: a master dark lies among darks.
+_BY_STRUCTURE = (ImageType.TABLE, ImageType.CUBE, ImageType.SPECTRUM, ImageType.UNKNOWN)
 _BROADER = {
     ImageType.MASTER_BIAS: (ImageType.BIAS,),
     ImageType.MASTER_DARK: (ImageType.DARK, ImageType.DARK_FLAT),
@@ -72,8 +73,8 @@ def _take(gathered: Gathered, said: set[str], name: str, value: Any) -> None:
 
 def _take_type(gathered: Gathered, known: ImageType, value: ImageType) -> None:
     """Two types of image: the header's stays, unless it cannot be, or the name says the same more narrowly."""
-    if known is ImageType.TABLE or value in _BROADER.get(known, ()):
-        return
+    if known in _BY_STRUCTURE or value in _BROADER.get(known, ()):
+        return  # a cube stays what it is, whatever it is called
     words = f"image_type: the header says {known}, the name says {value}"
     if value is _MASTER_OF.get(known):
         gathered.warnings.append(f"{words}: it is one, combined from such frames")

@@ -137,9 +137,6 @@ def _read_plain(gathered: Gathered) -> None:
                 continue
             gathered.put(name, int(number) if name in _COUNTS else number, reading.source)
             break
-    detector = gathered.card("detector")
-    if detector:
-        gathered.put("detector", str(detector[0].value).strip(), f"card {detector[0].keyword}")
 
 
 def _celsius(gathered: Gathered, card: Card, reading: Reading, number: float) -> float | None:
@@ -199,6 +196,10 @@ def _transform(gathered: Gathered) -> None:
         gathered.values[name] = transform(gathered.profile, name, gathered.values[name])
     if gathered.values.get("image_type") in _NO_FILTER:
         gathered.drop("filter")
+    detector = gathered.card("detector")
+    if detector:
+        # Each chip of a mosaic is a camera of its own: its pixels are calibrated by no other's.
+        gathered.replace("detector", str(detector[0].value).strip(), detector[1].source)
 
 
 def _read_calibration(gathered: Gathered) -> None:

@@ -28,6 +28,7 @@ _LOCAL = re.compile(r"\blocal\b", re.IGNORECASE)
 _EPOCH = date(1858, 11, 17).toordinal()
 _NEARLY_UTC = ("", "utc", "ut", "ut1", "gmt", "z")  # UT1 is never more than 0.9 s away
 _TAI_MINUS_GPS_S = 19.0
+_FARTHEST_ZONE_S = 14 * 3600
 _OLDEST = 1980  # before that, a camera's clock was never set
 _TURN = 50  # two digits of a year: 50 and more are of the 20th century
 # Where clocks begin to count that lost their battery: computers', GPS receivers' and cameras'.
@@ -182,11 +183,19 @@ def _year_first(text: str) -> str:
 
 
 def _offset_s(zone: str) -> float:
-    """Seconds that a zone's clock is ahead of UTC."""
+    """Seconds that a zone's clock is ahead of UTC.
+
+    Raises
+    ------
+    HeaderError
+        No zone is so far ahead or behind.
+    """
     if zone[:1] not in ("+", "-"):
         return 0.0
     digits = zone[1:].replace(":", "")
     ahead = int(digits[:2]) * 3600 + int(digits[2:]) * 60
+    if ahead > _FARTHEST_ZONE_S:
+        raise HeaderError(f"{zone!r} is no zone's offset from UTC")
     return -float(ahead) if zone[0] == "-" else float(ahead)
 
 

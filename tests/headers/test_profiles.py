@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from avcd.errors import ConfigError
@@ -25,7 +28,7 @@ def test_shipped_profiles_are_there(profiles):
 
 
 def test_an_unknown_name_says_which_there_are(profiles):
-    with pytest.raises(ConfigError, match="no instrument profile is named 'x'; there are arcsat"):
+    with pytest.raises(ConfigError, match="no instrument profile is named 'x'; there are app, arcsat"):
         profiles.profile("x")
     with pytest.raises(ConfigError, match="no site is named 'x'"):
         profiles.site("x")
@@ -69,9 +72,50 @@ def test_a_homes_profile_and_site_are_used_and_win(home):
     assert frame.sources["telescope"] == "profile mine"
 
 
+def test_the_worked_example_of_the_docs(home):
+    text = (Path(__file__).parents[2] / "docs" / "instruments.md").read_text(encoding="utf-8")
+    for name, block in re.findall(r"```toml\n# (\S+)\n(.*?)```", text, re.DOTALL):
+        (home / name).write_text(block)
+    cards = {
+        "INSTRUME": "TCP CCD",
+        "IMAGETYP": "object",
+        "INSFILTE": "SDSSr",
+        "EXPTIME": 30.0,
+        "DATE-OBS": "2023-03-14T01:02:03",
+    }
+    hdu = Hdu("0", "1", tuple(Card(key, value) for key, value in cards.items()), (5, 6), False)
+    frame = translate(hdu, "230313/x.fits", "", load_profiles(home))
+    assert (frame.profile, frame.telescope, frame.filter, frame.bunit) == ("astrodart", "IAC80", "SDSSr", "adu")
+    assert (frame.gain_e_per_adu, frame.read_noise_e, frame.pixel_scale_arcsec) == (4.23, 6.5, 0.322)
+    assert (frame.site, frame.night, frame.obs_id) == ("teide", "2023-03-13", "iac80/2023-03-13/no-target")
+    assert (frame.sources["filter"], frame.sources["read_noise_e"]) == ("card INSFILTE", "profile astrodart")
+    assert frame.warnings == ()
+    both = (*hdu.cards, Card("FILTER", "g"), Card("GAIN", 2.0, "e-/ADU"), Card("SECPIX", 0.3))
+    frame = translate(Hdu("0", "1", both, (5, 6), False), "x.fits", "", load_profiles(home))
+    # The renamed key comes first; what the header says wins over what is always so.
+    assert (frame.filter, frame.gain_e_per_adu, frame.pixel_scale_arcsec) == ("SDSSr", 2.0, 0.3)
+
+
+def test_a_profile_inherits_from_one_that_inherits(home):
+    (home / "instruments" / "mine.toml").write_text(
+        'inherits = "itelescope"\npriority = 90\n[[match]]\npath = "^mine/"\n'
+    )
+    frame = translate(
+        Hdu("0", "1", (Card("TELESCOP", "iTelescope 9"),), (5, 6), False),
+        "mine/raw-T05-me-M31-20240101-010203-Ha-BIN1-E-300-001.fit",
+        "",
+        load_profiles(home),
+    )
+    assert (frame.profile, frame.telescope, frame.filter) == ("mine", "T05", "Ha")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("[[names]]\npattern = 'x'\ncontains = 'X'", "in small letters: write 'x'"),
+        ("[[history]]\npattern = '(?P<filter>x)'", "no such value: filter"),
+        ("[defaults]\ngain_e_per_adu = 'two'", "gain_e_per_adu = 'two' is no number"),
+        ("[defaults]\nimage_type = 'sciense'", "'sciense' is not a valid ImageType"),
         ("colour = 3", "colour: Extra inputs"),
         ("[cards]\nexposure = { keys = ['X'] }", "cards: .*no such value: exposure"),
         ("[cards]\ngain = { keys = ['X'], units = 's' }", "cards.gain.units: Extra inputs"),

@@ -67,8 +67,9 @@ def test_prompt(frame_of):
 )
 def test_lco(name, image_type, telescope, filter_name, exposure, binning, shape, frame_of, shared_data):
     frame = frame_of(f"lco/{name}")
-    names = "profile image_type telescope filter exposure_s binning set_temperature_c"
-    assert values(frame, names) == ("lco", image_type, telescope, filter_name, exposure, binning, -100.0)
+    names = "profile image_type telescope filter exposure_s binning set_temperature_c site"
+    site = {"coj": "lco-siding-spring", "cpt": "lco-sutherland"}[name[:3]]
+    assert values(frame, names) == ("lco", image_type, telescope, filter_name, exposure, binning, -100.0, site)
     assert (frame.naxis2, frame.naxis1) == shape
     data, header = read_pixels(shared_data / "lco" / name, "", 1)
     assert data.shape == shape
@@ -79,6 +80,9 @@ def test_feder(shared_data, frame_of):
     assert values(frame_of("feder/flattest.fit"), "image_type telescope profile") == ("bias", "Feder", "feder")
     assert values(frame_of("feder/maximdl_6_18_header.fit"), "telescope site") == ("Feder", "feder")
     neon = frame_of("feder/neon-on-dome-10-sec-high-res-though-scope.fit")
+    assert (neon.calibration, neon.sources["calibration"]) == ({"dark"}, "card HISTORY")
+    reduced = frame_of("feder/maximdl_5_21_header.fit")
+    assert (reduced.calibration, reduced.calib_level) == ({"bias", "dark", "flat"}, 2)
     assert values(neon, "image_type gain_e_per_adu pedestal_adu saturation_adu") == ("unknown", 1.74, -100, 65535)
 
 
