@@ -7,6 +7,8 @@ A profile may inherit another: what it says itself wins.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -226,6 +228,26 @@ class Profiles:
             if one.recognises(cards, relative_path):
                 return one
         return self._profiles["generic"]
+
+    def adapted(self, profile: Profile) -> Profiles:
+        """These profiles and sites with one that stands in the place of that of its name."""
+        return Profiles({profile.name: profile}, self._sites)
+
+    def digests(self) -> dict[str, str]:
+        """What each profile says, as a digest by name; under "" how they are recognised, and the sites."""
+        found = {name: _digest(one, exclude={"match", "priority"}) for name, one in self._profiles.items()}
+        recognition = [_digest(one, include={"name", "match", "priority"}) for one in self._ordered]
+        sites = [_digest(one) for _, one in sorted(self._sites.items())]
+        return {**found, "": hashlib.sha256("".join(recognition + sites).encode()).hexdigest()}
+
+    def versions(self) -> dict[str, int]:
+        """The version of each profile by name."""
+        return {name: one.version for name, one in self._profiles.items()}
+
+
+def _digest(one: BaseModel, **fields: Any) -> str:
+    # A set has no order of its own.
+    return hashlib.sha256(json.dumps(one.model_dump(**fields), sort_keys=True, default=sorted).encode()).hexdigest()
 
 
 def load_profiles(home: Path | None = None) -> Profiles:
