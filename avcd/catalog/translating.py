@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, or_, select, true, tuple_, update
+from sqlalchemy import Connection, and_, delete, exists, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from avcd.catalog.facts import bump_cameras, touch_groups
@@ -42,7 +42,7 @@ class Translating(Database):
             count = 0
             for root in sorted(translator.drops):
                 digests = translator.digests(root)
-                changed = true() if everything else _changed(translator, before.get(root), digests)
+                changed = true() if everything else _changed(before.get(root), digests)
                 if changed is not None:
                     count += _note(connection, and_(_of_root(root), changed))
                 if before.get(root) != digests:
@@ -160,7 +160,8 @@ def note_outdated(connection: Connection, id: str) -> None:
 def _note(connection: Connection, condition: Any) -> int:
     insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
     chosen = select(frames.c.id).where(condition)
-    return connection.execute(insert(outdated).from_select(["frame"], chosen).on_conflict_do_nothing()).rowcount
+    statement = insert(outdated).from_select(["frame"], chosen).on_conflict_do_nothing()
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def _of_root(root: str) -> Any:
@@ -168,15 +169,11 @@ def _of_root(root: str) -> Any:
     return or_(frames.c.read_root == root, and_(frames.c.read_root.is_(None), linked))
 
 
-def _changed(translator: Translator, before: Mapping[str, str] | None, digests: Mapping[str, str]) -> Any:
+def _changed(before: Mapping[str, str] | None, digests: Mapping[str, str]) -> Any:
     """The condition under which a frame is out of date; None where none is."""
     if before == digests:
         return None
-    if before is None:
-        # Nothing is known of what they were read by but the profile's version.
-        current = tuple_(frames.c.profile, frames.c.profile_version).in_(sorted(translator.profiles.versions().items()))
-        return or_(frames.c.read_root.is_(None), ~current)
-    if before.get("") != digests[""]:
+    if before is None or before.get("") != digests[""]:
         return true()
     changed = sorted(name for name in {*before, *digests} if before.get(name) != digests.get(name))
     return frames.c.profile.in_(changed)

@@ -240,10 +240,6 @@ class Profiles:
         sites = [_digest(one) for _, one in sorted(self._sites.items())]
         return {**found, "": hashlib.sha256("".join(recognition + sites).encode()).hexdigest()}
 
-    def versions(self) -> dict[str, int]:
-        """The version of each profile by name."""
-        return {name: one.version for name, one in self._profiles.items()}
-
 
 def _digest(one: BaseModel, **fields: Any) -> str:
     # A set has no order of its own.
