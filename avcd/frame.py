@@ -123,6 +123,9 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+CORRECTION = "correction"  # the source of a value that an observer corrected begins so
+
+
 class Card(NamedTuple):
     """One header card, in the file's order. COMMENT, HISTORY and blank cards carry their text in ``value``."""
 
@@ -203,6 +206,12 @@ class Frame:
     cards: tuple[Card, ...] = ()
     header_text: HeaderText | None = field(default=None, compare=False, repr=False)  # of ``cards``, where it was made
     product_id: str | None = None  # set when avcd's own product is found in a drop directory
+
+    @property
+    def corrected(self) -> Mapping[str, Any]:
+        """The values that follow from an observer's corrections, by name."""
+        names = sorted(name for name, source in self.sources.items() if source.startswith(CORRECTION))
+        return {name: getattr(self, name) for name in names}
 
     @property
     def camera(self) -> str:

@@ -6,6 +6,7 @@ SQLite by default, PostgreSQL by URL; one code, and one suite of tests over both
 from __future__ import annotations
 
 from avcd.catalog.closures import Closures
+from avcd.catalog.corrections import Corrections
 from avcd.catalog.files import Files
 from avcd.catalog.flags import Flags
 from avcd.catalog.jobs import Jobs
@@ -15,8 +16,8 @@ from avcd.catalog.queries import Queries
 __all__ = ["Catalog", "PlanCounts"]
 
 
-class Catalog(Files, Plans, Jobs, Closures, Flags, Queries):
-    """One database, seen from every side: files, plans, jobs, completion, flags, queries.
+class Catalog(Files, Plans, Jobs, Closures, Flags, Corrections, Queries):
+    """One database, seen from every side: files, plans, jobs, completion, flags, corrections, queries.
 
     Every method is one transaction. Those that change facts of a camera raise its revision in the same one, so that
     nothing that changes is ever forgotten by the planner.

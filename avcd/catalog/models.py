@@ -150,6 +150,8 @@ class FrameRow(_Base, table=True):
     sources: dict[str, str] = _json()
     cards: list[Any] = _json()  # [keyword, value, comment] in the file's order, everything
     header: dict[str, Any] = Field(sa_type=indexed_json_column())  # keyword to its first value
+    read_root: str | None = _maybe_text()  # the drop directory, and the path below it (an archive's member
+    read_path: str | None = Field(default=None, sa_type=PathText, nullable=True)  # joined), whose name the values fit
 
 
 class FileFrame(_Base, table=True):
@@ -306,6 +308,47 @@ class Flag(_Base, table=True):
     withdrawn_reason: str | None = _maybe_text()
 
 
+class Correction(_Base, table=True):
+    """A value of a frame as an observer says it should be. Withdrawn, never deleted; the header's cards stay."""
+
+    __table_args__ = (
+        Index(
+            "uq_correction_active",
+            "frame",
+            "name",
+            unique=True,
+            sqlite_where=text("active"),
+            postgresql_where=text("active"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    frame: str = Field(foreign_key="frame.id", ondelete="CASCADE", sa_type=PlainText, index=True)
+    name: str = _text()
+    value: Any = Field(default=None, sa_type=json_column(), nullable=True)  # None: not known
+    before: Any = Field(default=None, sa_type=json_column(), nullable=True)  # what it replaced
+    who: str = _text()
+    corrected_at: float = _seconds()
+    reason: str = _text()
+    active: bool = True
+    withdrawn_by: str | None = _maybe_text()
+    withdrawn_at: float | None = _maybe_number()
+    withdrawn_reason: str | None = _maybe_text()
+
+
+class Outdated(_Base, table=True):
+    """The frames whose cards are to be translated again."""
+
+    frame: str = Field(primary_key=True, foreign_key="frame.id", ondelete="CASCADE", sa_type=PlainText)
+
+
+class Translation(_Base, table=True):
+    """By which profiles the frames of a drop directory were translated last: name to digest."""
+
+    root: str = _key()
+    digests: dict[str, str] = _json()
+
+
 class ClosureRow(_Base, table=True):
     """An observation or calibration session declared complete; the highest revision holds."""
 
@@ -342,5 +385,8 @@ jobs = _table(Job)
 job_inputs = _table(JobInput)
 attempts = _table(Attempt)
 flags = _table(Flag)
+corrections = _table(Correction)
+outdated = _table(Outdated)
+translations = _table(Translation)
 closures = _table(ClosureRow)
 touched = _table(Touched)

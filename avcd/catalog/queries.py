@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Table, func, select
 
 from avcd.catalog import models
 from avcd.catalog.closures import open_subjects
+from avcd.catalog.corrections import corrections_of
 from avcd.catalog.filters import Filters, frame_conditions, ordered_ids
 from avcd.catalog.inputs import frame_rows, lineage_of, links_of, metrics_of
 from avcd.catalog.models import file_frames, files, flags, frames, job_inputs, jobs, product_inputs, products
@@ -83,7 +84,7 @@ class Queries(Database):
             yield from chosen.arranged(_groups(connection, chosen, ("telescope", "night")))
 
     def frame_row(self, id: str) -> Row:
-        """One frame with its header, the source of every value, its files, flags and what was made from it.
+        """One frame with its header, the source of every value, its files, flags, corrections and what was made from it.
 
         Raises
         ------
@@ -95,8 +96,8 @@ class Queries(Database):
             if not found:
                 raise UsageError(f"there is no frame {id}")
             row = found[0]
-            columns = frames.c.cards, frames.c.header, frames.c.sources, frames.c.calibration, frames.c.first_seen
-            row |= fetch(connection, select(*columns).where(frames.c.id == id))[0]
+            names = "cards", "header", "sources", "calibration", "first_seen", "site_longitude_deg", "detector"
+            row |= fetch(connection, select(*(frames.c[name] for name in names)).where(frames.c.id == id))[0]
             row["cards"] = [{"keyword": key, "value": value, "comment": text} for key, value, text in row["cards"]]
             row["files"] = [
                 {
@@ -110,6 +111,7 @@ class Queries(Database):
             row["same_pixels"] = sorted(connection.execute(twins).scalars()) if row["pixel_sha256"] else []
             row["metrics"] = metrics_of(connection, [id]).get(id, {})
             row |= {"flags": _flags_of(connection, id), "used_by": _used_by(connection, id)}
+            row["corrections"] = corrections_of(connection, id)
             return row
 
     def product_row(self, id: str) -> Row:

@@ -13,6 +13,7 @@ from avcd.catalog.facts import bump_cameras, touch_groups
 from avcd.catalog.models import file_frames, files, frames, job_inputs, jobs
 from avcd.catalog.rows import frame_to_row
 from avcd.catalog.session import Database, chunks, insert_ignoring, upsert
+from avcd.catalog.translating import active_corrections, note_outdated
 from avcd.errors import InputError
 from avcd.frame import FileReading, JobState
 
@@ -62,9 +63,17 @@ def found_file(reading: FileReading, size: int, mtime_ns: int, ctime_ns: int | N
     return FoundFile(
         reading.relative_path,
         tuple(members),
-        tuple(frame_to_row(frame) for one in reading.members for _, frame in one.frames),
+        tuple(
+            {**frame_to_row(frame), "read_path": _joined(reading.relative_path, one.member)}
+            for one in reading.members
+            for _, frame in one.frames
+        ),
         tuple((one.member, hdu, frame.id) for one in reading.members for hdu, frame in one.frames),
     )
+
+
+def _joined(relative_path: str, member: str) -> str:
+    return f"{relative_path}/{member}" if member else relative_path
 
 
 class Recording(Database):
@@ -103,7 +112,7 @@ class Recording(Database):
         """
 
         def work(connection: Connection) -> list[int]:
-            changes = _record_frames(connection, found, now)
+            changes = _record_frames(connection, root, found, now)
             _record_files(connection, root, found, now)
             touch_groups(connection, changes.groups)
             changes.cameras |= forget_dead_jobs(connection, changes.returned)
@@ -135,11 +144,11 @@ class _Changes:
         self.groups |= {row["obs_id"], row["session_id"]}
 
 
-def _record_frames(connection: Connection, found: Iterable[FoundFile], now: float) -> _Changes:
+def _record_frames(connection: Connection, root: str, found: Iterable[FoundFile], now: float) -> _Changes:
     """Insert frames that are not known, improve those that are."""
     changes = _Changes()
     # In one order, so that two writers never wait for each other.
-    rows = sorted((row for one in found for row in one.frames), key=lambda row: str(row["id"]))
+    rows = sorted(({**row, "read_root": root} for one in found for row in one.frames), key=lambda row: str(row["id"]))
     known = _known_precedences(connection, {row["id"] for row in rows})
     changes.returned = without_file(connection, known)
     first: dict[str, dict[str, Any]] = {}
@@ -189,6 +198,12 @@ def _improve_frame(connection: Connection, row: Mapping[str, Any], changes: _Cha
     held = select(frames.c.camera, frames.c.obs_id, frames.c.session_id).where(frames.c.id == row["id"], prevails)
     before = connection.execute(held.with_for_update()).mappings().first()
     if before is None:
+        return
+    if active_corrections(connection, [row["id"]]):
+        # What was corrected stays so: the frame is translated again with the name that says more.
+        place = {name: row[name] for name in ("read_root", "read_path")}
+        connection.execute(update(frames).where(frames.c.id == row["id"]).values(**place))
+        note_outdated(connection, row["id"])
         return
     values = {name: value for name, value in row.items() if name != "first_seen"}
     connection.execute(update(frames).where(frames.c.id == row["id"]).values(**values))

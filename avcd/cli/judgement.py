@@ -1,4 +1,4 @@
-"""Commands by which the observer decides: flag, unflag, close, retry."""
+"""Commands by which the observer decides: flag, unflag, correct, close, retry."""
 
 from __future__ import annotations
 
@@ -7,17 +7,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avcd.cli.options import HomeOption, IdArgument, ReasonOption, find_one, load_home_for, open_catalog, user_name
+from avcd.cli.options import (
+    HomeOption,
+    IdArgument,
+    ReasonOption,
+    find_one,
+    load_home_for,
+    load_translator,
+    open_catalog,
+    user_name,
+)
 from avcd.errors import UsageError
+from avcd.views.tables import cell
 
 if TYPE_CHECKING:
     from avcd.catalog import Catalog
+    from avcd.headers.profiles import Profiles
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("flag")(flag)
     app.command("unflag")(unflag)
+    app.command("correct")(correct)
     app.command("close")(close)
     app.command("retry")(retry)
 
@@ -43,6 +55,74 @@ def unflag(identity: IdArgument, reason: ReasonOption, home: HomeOption = None) 
         kind, found = find_one(catalog, identity)
         catalog.unflag(found, reason, user_name(), time.time())
     typer.echo(f"{kind} {found[:12]} is no longer rejected")
+
+
+def correct(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID… [KEY=VALUE…]",
+            help="Frames, then what is right. KEY is a column (filter, target_name, exposure_s …) or the usual card for "
+            "it (FILTER, OBJECT, EXPTIME, IMAGETYP, DATE-OBS …); nothing after the = says that the value is not known.",
+        ),
+    ],
+    reason: ReasonOption,
+    withdraw: Annotated[
+        list[str] | None,
+        typer.Option("--withdraw", metavar="KEY", help="Let the header count again. May be repeated."),
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Correct what the headers of frames say wrongly: all that follows from it is worked out and made again.
+
+    The file and its header stay as they are; what was corrected, by whom and why is kept beside them.
+    """
+    from avcd.headers.corrections import correctable, parse_correction
+
+    _need(reason)
+    loaded = load_home_for(home)
+    translator = load_translator(loaded)
+    profiles = translator.profiles
+    known = correctable(profiles)
+    first = next(
+        (number for number, one in enumerate(words) if "=" in one and one.partition("=")[0].strip().upper() in known),
+        len(words),
+    )
+    names = words[:first] or [words[0]]
+    values = dict(parse_correction(*_split(one), profiles) for one in words[first:])
+    withdrawn = {parse_correction(one, "", profiles)[0] for one in withdraw or ()}
+    with open_catalog(loaded) as catalog:
+        ids = [_frame_named(catalog, one, profiles) for one in names]
+        if not values and not withdrawn:
+            raise UsageError("nothing is corrected; say what, as in: avcd correct FRAME FILTER=Ha --reason …")
+        if values.keys() & withdrawn:
+            raise UsageError(f"{', '.join(sorted(values.keys() & withdrawn))}: corrected or withdrawn, not both")
+        count = catalog.correct(ids, values, reason, user_name(), time.time(), translator, withdrawn=sorted(withdrawn))
+        for one in dict.fromkeys(ids):
+            row = catalog.frame_row(one)
+            shown = ", ".join(f"{name} {cell(name, row.get(name))}" for name in sorted({*values, *withdrawn}))
+            typer.echo(f"frame {one[:12]}: {shown}")
+    if not count:
+        typer.echo("avcd: it was corrected so already", err=True)
+
+
+def _split(word: str) -> tuple[str, str]:
+    key, sign, text = word.partition("=")
+    if not sign:
+        raise UsageError(f"{word!r} is no KEY=VALUE; frames are named before the first of these")
+    return key, text
+
+
+def _frame_named(catalog: Catalog, text: str, profiles: Profiles) -> str:
+    """The id of the frame that a word names."""
+    if "=" in text and not catalog.find(text):
+        from avcd.headers.corrections import parse_correction
+
+        parse_correction(*_split(text), profiles)  # a misspelt KEY, and the message says which there are
+    kind, found = find_one(catalog, text)
+    if kind != "frame":
+        raise UsageError(f"{text!r} is a product: correct the frames that it was made from")
+    return found
 
 
 def close(

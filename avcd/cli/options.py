@@ -17,6 +17,7 @@ from avcd.views.tables import Format, ListFormat, write_rows
 if TYPE_CHECKING:
     from avcd.catalog import Catalog
     from avcd.config import Home
+    from avcd.headers.again import Translator
 
 HomeOption = Annotated[
     Path | None,
@@ -43,6 +44,14 @@ def load_home_for(home: Path | None) -> Home:
     from avcd.config import load_home
 
     return load_home(home)
+
+
+def load_translator(home: Home) -> Translator:
+    """How the home's frames are translated from their headers and names."""
+    from avcd.headers.again import Translator
+    from avcd.headers.profiles import load_profiles
+
+    return Translator(load_profiles(home.path), {one.name: (one.profile, one.site) for one in home.settings.drop})
 
 
 @contextmanager

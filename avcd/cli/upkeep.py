@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from avcd.cli.options import FormatOption, HomeOption, load_home_for, print_rows
+from avcd.cli.options import FormatOption, HomeOption, load_home_for, load_translator, open_catalog, print_rows
 from avcd.views import columns
 from avcd.views.tables import Format, write_one
 
@@ -17,6 +18,7 @@ def register(app: typer.Typer) -> None:
     database = typer.Typer(help="The catalogue's database.", no_args_is_help=True, rich_markup_mode=None)
     database.command("upgrade")(upgrade)
     database.command("status")(status)
+    database.command("retranslate")(retranslate)
     app.add_typer(database, name="db")
     settings = typer.Typer(help="The home's settings.", no_args_is_help=True, rich_markup_mode=None)
     settings.command("show")(show)
@@ -63,6 +65,29 @@ def status(form: FormatOption = Format.TABLE, home: HomeOption = None) -> None:
     if version != head:
         typer.echo("avcd: run: avcd db upgrade", err=True)
         raise typer.Exit(1)
+
+
+def retranslate(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every frame, not only those whose instrument's profile has changed.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """Work out frames' values again from their stored headers, after profiles or sites changed; files are not needed.
+
+    The daemon does so by itself when it starts.
+    """
+    loaded = load_home_for(home)
+    translator = load_translator(loaded)
+    looked = changed = 0
+    with open_catalog(loaded) as catalog:
+        catalog.outdate(translator, everything=everything)
+        while True:
+            some, different = catalog.translate_outdated(translator)
+            if not some:
+                break
+            looked, changed = looked + some, changed + different
+    typer.echo(f"{looked} frames were translated again, {changed} came out otherwise")
 
 
 def show(form: FormatOption = Format.TABLE, home: HomeOption = None) -> None:

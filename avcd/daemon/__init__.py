@@ -30,6 +30,7 @@ from avcd.daemon.lock import HomeLock
 from avcd.daemon.notify import notify, watchdog_interval_s
 from avcd.errors import ConfigError, TransientError
 from avcd.frame import JobState, ProductSpec
+from avcd.headers.again import Translator
 from avcd.headers.profiles import load_profiles
 from avcd.planner import plan, planning_digest
 from avcd.products import sweep_temporaries
@@ -89,6 +90,7 @@ class Daemon:
         self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._due: set[str] = {"rescan", "completion", "facts"}
         self._stopping = False
+        self._outdated = True  # there may be frames to translate again
         self._counts = _Counts()
 
     def run(self, *, until_idle: bool = False) -> int:
@@ -113,6 +115,8 @@ class Daemon:
         """
         home = self._home
         profiles = load_profiles(home.path)
+        drops = {one.name: (one.profile, one.site) for one in home.settings.drop}
+        self._translator = Translator(profiles, drops)
         self._recipes, self._rules = load_recipes(home.path), load_rules(home.path)
         self._digest = planning_digest(self._recipes, self._rules, home.settings.processing)
         with HomeLock(home.lock_path):
@@ -133,6 +137,9 @@ class Daemon:
         owner = f"{socket.gethostname()}:{home.path}"
         self._catalog.release(owner)
         self._retry_interrupted()
+        changed = self._catalog.outdate(self._translator)
+        if changed:
+            log.info("profiles have changed: %d frames are translated again", changed)
         try:
             home.archive.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -235,7 +242,10 @@ class Daemon:
             self._catalog.analyse()
         if "retry" in due and not until_idle:
             moved |= self._retry_interrupted()
-        if moved or "facts" in due:
+        if self._outdated or "facts" in due:
+            moved |= self._translate()
+        # While a whole archive is translated again, plans are made now and then only.
+        if "facts" in due or (moved and not self._outdated):
             moved |= self._plan()
         moved |= self._runner.step(0.0)
         return moved
@@ -267,6 +277,14 @@ class Daemon:
             self._catalog.close_group(group.subject, group.members, rule, now)
             log.info("%s is complete (%s): %d frames", group.subject, rule, len(group.members))
         return bool(due)
+
+    def _translate(self) -> bool:
+        """Translate some frames again whose profile has changed, or of which a better copy came after a correction."""
+        looked, changed = self._catalog.translate_outdated(self._translator)
+        self._outdated = looked > 0
+        if changed:
+            log.info("%d of %d frames came out otherwise", changed, looked)
+        return self._outdated
 
     def _plan(self) -> bool:
         cameras = self._catalog.cameras_to_plan(self._digest)

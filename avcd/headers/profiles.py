@@ -7,6 +7,8 @@ is recognised. A profile may inherit another: what it says itself wins.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -334,7 +336,7 @@ class Profiles:
     def __init__(self, profiles: Mapping[str, Profile], sites: Mapping[str, Site]) -> None:
         self._profiles = dict(profiles)
         self._sites = dict(sites)
-        ordered = sorted(self._profiles.values(), key=lambda one: (-one.priority, one.name))
+        ordered = sorted(self._profiles.values(), key=_rank)
         self._matches = [(frozenset(match.cards), match, one) for one in ordered for match in one.match]
         self._site_of = {name: site for site in self._sites.values() for name in site.telescopes}
         self._site_called = {name.lower(): site for site in self._sites.values() for name in (site.name, *site.aliases)}
@@ -383,6 +385,29 @@ class Profiles:
             if match.contains in lowered and keywords <= cards.keys() and match.fits(cards, relative_path):
                 return one
         return self._profiles["generic"]
+
+    def adapted(self, profile: Profile) -> Profiles:
+        """These profiles and sites with one that stands in the place of that of its name."""
+        return Profiles({profile.name: profile}, self._sites)
+
+    def digests(self) -> dict[str, str]:
+        """What each profile says, as a digest by name; under "" how they are recognised, and the sites."""
+        found = {name: _digest(one, exclude={"match", "priority"}) for name, one in self._profiles.items()}
+        recognition = [
+            _digest(one, include={"name", "match", "priority"}) for one in sorted(self._profiles.values(), key=_rank)
+        ]
+        sites = [_digest(one) for _, one in sorted(self._sites.items())]
+        return {**found, "": hashlib.sha256("".join(recognition + sites).encode()).hexdigest()}
+
+
+def _rank(one: Profile) -> tuple[int, str]:
+    """In which order profiles are tried."""
+    return -one.priority, one.name
+
+
+def _digest(one: BaseModel, **fields: Any) -> str:
+    # A set has no order of its own.
+    return hashlib.sha256(json.dumps(one.model_dump(**fields), sort_keys=True, default=sorted).encode()).hexdigest()
 
 
 def load_profiles(home: Path | None = None) -> Profiles:

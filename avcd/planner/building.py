@@ -116,6 +116,9 @@ class PlanBuilder:
         recipe = self.recipe(kind)
         refs = tuple(sorted(set(inputs), key=lambda one: (one.role, one.id)))
         parameters = {**recipe.parameters, **{key: value for key, value in (values or {}).items() if value is not None}}
+        corrected = self._corrected(refs)
+        if corrected:
+            parameters["corrected"] = corrected  # the product says what its frames' headers do not
         if status is ProductStatus.PROVISIONAL:
             parameters["provisional"] = True  # the product says so in itself, so it is another one than the final
         identity = product_identity(kind, recipe.name, recipe.version, parameters, refs)
@@ -139,6 +142,15 @@ class PlanBuilder:
             **about,
         )
         return found
+
+    def _corrected(self, refs: Iterable[InputRef]) -> list[str]:
+        """The values of a product's frames that an observer corrected, so that it is another one than without."""
+        frames = [self.frames[one.id] for one in refs if one.origin == "frame" and one.id in self.frames]
+        found = [(one.id[:12], name, value) for one in frames for name, value in one.corrected.items()]
+        return [
+            f"{identity}: {name}={' '.join(sorted(value)) if isinstance(value, frozenset) else value}"
+            for identity, name, value in found
+        ]
 
     def block(self, kind: ProductKind, slot: str, reason: str, like: Frame, inputs: Iterable[InputRef]) -> None:
         """Note a product that should exist and cannot yet."""

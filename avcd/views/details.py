@@ -9,7 +9,7 @@ from typing import Any
 from avcd.views.tables import cell, render_table
 
 _APART = frozenset(
-    {"cards", "header", "sources", "files", "metrics", "flags", "used_by", "inputs", "parameters", "extra_files",
+    {"cards", "header", "sources", "files", "metrics", "flags", "corrections", "used_by", "inputs", "parameters", "extra_files",
      "environment", "warnings", "same_pixels", "pictures"}
 )  # fmt: skip
 
@@ -23,6 +23,8 @@ def frame_as_text(row: Mapping[str, Any], width: int) -> str:
     parts = [_titled("Frame", values, ("key", "value", "from"), width)]
     parts.append(_titled("Files", row.get("files"), ("root", "relative_path", "member", "hdu", "present"), width))
     parts.append(_lines("Other frames with the same pixels", row.get("same_pixels")))
+    corrected = [{**one, "in place of": one["before"]} for one in row.get("corrections") or ()]
+    parts.append(_titled("Corrections", corrected, ("name", "value", "in place of", "active", "who", "reason"), width))
     parts += _common(row, width)
     parts.append(_titled("Header", row.get("cards"), ("keyword", "value", "comment"), width))
     return "\n".join(part for part in parts if part)
