@@ -236,7 +236,7 @@ class Profiles:
     def digests(self) -> dict[str, str]:
         """What each profile says, as a digest by name; under "" how they are recognised, and the sites."""
         found = {name: _digest(one, exclude={"match", "priority"}) for name, one in self._profiles.items()}
-        recognition = [_digest(one, include={"name", "match", "priority"}) for one in self._ordered]
+        recognition = [_digest(one, include={"name", "match", "priority"}) for _, one in sorted(self._profiles.items())]
         sites = [_digest(one) for _, one in sorted(self._sites.items())]
         return {**found, "": hashlib.sha256("".join(recognition + sites).encode()).hexdigest()}
 
