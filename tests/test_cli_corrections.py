@@ -10,6 +10,8 @@ from astropy.io import fits
 
 from avcd.catalog import Catalog
 from avcd.cli import main
+from avcd.config import load_home
+from avcd.daemon.lock import HomeLock
 from avcd.headers.again import Translator
 from avcd.headers.profiles import load_profiles
 from cli_calls import Call
@@ -120,6 +122,14 @@ def test_a_new_profile_counts_for_frames_whose_files_are_gone(call, tmp_path):
     found = call("frames", "--type", "flat", "--format", "json").json
     assert {(one["filter"], one["profile"]) for one in found} == {("Rc", "own")}
     assert "6 frames were translated again, 0 came out" in call("db", "retranslate", "--all").out
+
+
+def test_a_daemon_that_runs_is_not_overtaken(call, tmp_path):
+    with HomeLock(load_home(tmp_path / "home").lock_path):
+        said = call("db", "retranslate")
+        assert (said.code, said.out) == (1, "")
+        assert "another daemon" in said.err.lower() or "pid" in said.err
+        assert call("correct", "flat0.fits", "FILTER=Ha", "--reason", "beside the daemon").code == 0
 
 
 def test_the_daemon_makes_the_master_again_under_its_right_name_and_reads_new_profiles(made):

@@ -75,12 +75,14 @@ def retranslate(
 ) -> None:
     """Work out frames' values again from their stored headers, after profiles or sites changed; files are not needed.
 
-    The daemon does so by itself when it starts.
+    The daemon does so by itself when it starts. While one runs this is refused: it would go on with what it knows.
     """
+    from avcd.daemon.lock import HomeLock
+
     loaded = load_home_for(home)
     translator = load_translator(loaded)
     looked = changed = 0
-    with open_catalog(loaded) as catalog:
+    with HomeLock(loaded.lock_path), open_catalog(loaded) as catalog:
         catalog.outdate(translator, everything=everything)
         while True:
             some, different = catalog.translate_outdated(translator)

@@ -116,7 +116,8 @@ def _number(name: str) -> Callable[[str, Profiles], float | int]:
 
 def _angle(unit: str, low: float, high: float, words: str) -> Callable[[str, Profiles], float]:
     def parse(text: str, _profiles: Profiles) -> float:
-        degrees = to_degrees(text, unit)
+        # In hours only where it is written as hours, minutes and seconds are.
+        degrees = to_degrees(text, "deg" if to_number(text) is not None else unit)
         if degrees is None or not low <= degrees <= high:
             raise ValueError(words)
         return degrees
@@ -178,7 +179,7 @@ _PARSERS: Mapping[str, Callable[[str, Profiles], Any]] = {
     **{name: _number(name) for name in _NUMBERS},
     "image_type": _image_type,
     "date_obs": _date,
-    "s_ra": _angle("hour_or_deg", 0, 360, "right ascension is 0 to 360 degrees, or hours as 05:35:17"),
+    "s_ra": _angle("hour", 0, 360, "right ascension is 0 to 360 degrees, or hours as 05:35:17"),
     "s_dec": _angle("deg", -90, 90, "declination is -90 to 90 degrees, or as -05:23:28"),
     "site": _site,
     "site_longitude_deg": _angle("deg", -180, 180, "longitude is -180 to 180 degrees, east positive"),

@@ -336,7 +336,7 @@ class Profiles:
     def __init__(self, profiles: Mapping[str, Profile], sites: Mapping[str, Site]) -> None:
         self._profiles = dict(profiles)
         self._sites = dict(sites)
-        ordered = sorted(self._profiles.values(), key=_rank)
+        ordered = sorted(self._profiles.values(), key=lambda one: (-one.priority, one.name))
         self._matches = [(frozenset(match.cards), match, one) for one in ordered for match in one.match]
         self._site_of = {name: site for site in self._sites.values() for name in site.telescopes}
         self._site_called = {name.lower(): site for site in self._sites.values() for name in (site.name, *site.aliases)}
@@ -393,16 +393,9 @@ class Profiles:
     def digests(self) -> dict[str, str]:
         """What each profile says, as a digest by name; under "" how they are recognised, and the sites."""
         found = {name: _digest(one, exclude={"match", "priority"}) for name, one in self._profiles.items()}
-        recognition = [
-            _digest(one, include={"name", "match", "priority"}) for one in sorted(self._profiles.values(), key=_rank)
-        ]
+        recognition = [_digest(one, include={"name", "match", "priority"}) for _, one in sorted(self._profiles.items())]
         sites = [_digest(one) for _, one in sorted(self._sites.items())]
         return {**found, "": hashlib.sha256("".join(recognition + sites).encode()).hexdigest()}
-
-
-def _rank(one: Profile) -> tuple[int, str]:
-    """In which order profiles are tried."""
-    return -one.priority, one.name
 
 
 def _digest(one: BaseModel, **fields: Any) -> str:
