@@ -11,7 +11,9 @@ PRODUCTS = ("id", "kind", "status", "telescope", "night", "target_name", "filter
 MASTERS = ("id", "kind", "origin", "status", "telescope", "night", "filter", "exposure_s", "path")
 JOBS = ("id", "kind", "state", "attempts", "telescope", "night", "target_name", "filter", "reason")
 PLAN = ("id", "kind", "state", "telescope", "night", "target_name", "filter", "inputs", "reason")
-NIGHTS = ("telescope", "night", "target_name", "frames", "exposure_s", "state", "closed_by")
+NIGHTS = (
+    "telescope", "night", "target_name", "frames", "exposure_h", "fwhm_px", "fwhm_arcsec", "state", "closed_by",
+)  # fmt: skip
 OBSERVATIONS = ("id", "telescope", "target_name", "night", "frames", "exposure_s", "state", "closed_by", "revision")
 SETTINGS = ("setting", "value", "default", "help")
 CHECKS = ("check", "outcome", "detail")
