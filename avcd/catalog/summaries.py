@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Select, and_, func, literal_column, select
 
 from avcd.catalog.closures import RAW_CALIBRATIONS, open_subjects
 from avcd.catalog.filters import Filters, bytewise, frame_conditions
@@ -39,16 +39,22 @@ def summaries(connection: Connection, chosen: Filters, *, of_nights: bool) -> It
     """
     identity = _night_id() if of_nights else frames.c.obs_id
     conditions = _counting(connection, chosen, frames.c.night if of_nights else frames.c.obs_id)
-    counted = connection.execute(_counts(connection, chosen, identity, conditions)).mappings()
-    measured = connection.execute(_medians(connection, chosen, identity, conditions)).mappings()
-    medians = _Merged(itertools.groupby(measured, lambda row: str(row["identity"])), chosen.downwards_by_id)
+    counted = connection.execute(_counts(connection, chosen, identity, conditions))
+    measured = connection.execute(_medians(connection, chosen, identity, conditions))
+    medians = _Merged(itertools.groupby(_rows(measured), lambda row: str(row["identity"])), chosen.downwards_by_id)
     still_open = open_subjects(connection)
     with counted, measured:
-        groups = ((str(key), list(rows)) for key, rows in itertools.groupby(counted, lambda row: row["identity"]))
+        groups = (
+            (key, list(rows)) for key, rows in itertools.groupby(_rows(counted), lambda row: str(row["identity"]))
+        )
         for some in chunks(groups, _TOGETHER):
             closed = _closings(connection, sorted({one for _, rows in some for one in _subjects(rows)}))
             for key, rows in some:
                 yield _summary(key, rows, medians.of(key), still_open, closed)
+
+
+def _rows(found: CursorResult[Any]) -> Iterator[Row]:
+    return (dict(row) for row in found.mappings())
 
 
 def _night_id() -> ColumnElement[str]:

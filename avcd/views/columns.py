@@ -18,3 +18,4 @@ OBSERVATIONS = ("id", "telescope", "target_name", "night", "frames", "exposure_s
 SETTINGS = ("setting", "value", "default", "help")
 CHECKS = ("check", "outcome", "detail")
 INGESTED = ("root", "path", "status", "new_frames", "reason")
+COPIED = ("table", "rows", "copied", "digest", "equal")
