@@ -67,7 +67,8 @@ class Plans(Database):
     def planned_digests(self) -> dict[str, str | None]:
         """The digest that each camera was last planned with, by whichever daemon."""
         with self.read() as connection:
-            return dict(connection.execute(select(cameras.c.name, cameras.c.planned_digest)).tuples())
+            found = connection.execute(select(cameras.c.name, cameras.c.planned_digest))
+            return {row.name: row.planned_digest for row in found}
 
     def revision(self, camera: str) -> int:
         """How often a camera's facts have changed; 0 for one that is not known."""
