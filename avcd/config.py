@@ -180,7 +180,10 @@ class Home(BaseModel):
     @property
     def database_url(self) -> str:
         """The database's URL, with a relative SQLite path resolved at the home."""
-        url = self.settings.database.url
+        return self.resolve_url(self.settings.database.url)
+
+    def resolve_url(self, url: str) -> str:
+        """A database's URL with a relative SQLite path resolved at the home."""
         prefix = "sqlite:///"
         if url.startswith(prefix) and not url.startswith(prefix + "/"):
             return prefix + str(self.path / url.removeprefix(prefix))

@@ -14,7 +14,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -369,10 +369,18 @@ def _fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def sweep_temporaries(archive: Path) -> int:
-    """Remove what interrupted attempts left; only for the daemon that holds the home's lock. Returns how many."""
-    count = 0
-    for path in archive.rglob(f".*{_TEMPORARY}"):
+def sweep_temporaries(archive: Path, live: Callable[[], Container[str]] = frozenset) -> int:
+    """Remove what interrupted attempts left; returns how many files.
+
+    Parameters
+    ----------
+    live
+        The tokens of the leases that hold: what other daemons are writing into this archive at this moment stays.
+    """
+    found = list(archive.rglob(f".*{_TEMPORARY}"))
+    # Asked after the look: what was there then had its lease before.
+    held = live() if found else ()
+    left = [path for path in found if path.name.removesuffix(_TEMPORARY).rpartition(".")[2] not in held]
+    for path in left:
         path.unlink(missing_ok=True)
-        count += 1
-    return count
+    return len(left)

@@ -488,3 +488,30 @@ def test_two_that_finish_at_once_leave_no_job_waiting_for_ever(emptied_postgresq
     first.join(10)
     assert states(catalog)[STACK.id] == "ready"
     catalog.close()
+
+
+def test_leases_that_hold_are_known_by_their_tokens_whoever_has_them(catalog):
+    record(catalog, make_frame("a"), make_frame("b"))
+    apply(catalog, *(make_spec(ProductKind.REDUCED, name, of_frame(make_frame(name))) for name in "ab"))
+    first, second = catalog.claim_job("one home", 60, 100.0), catalog.claim_job("another", 10, 100.0)
+    assert catalog.live_tokens(105.0) == {first.token, second.token}
+    assert catalog.live_tokens(111.0) == {first.token}
+    catalog.finish_job(first, published(first.spec), 112.0)
+    assert catalog.live_tokens(113.0) == set()
+
+
+def test_a_plan_from_older_facts_withdraws_nothing_of_a_newer_one(catalog):
+    """Two daemons plan one camera; the slower one read its facts before the last frame came."""
+    record(catalog, make_frame("a"))
+    of_a = make_spec(ProductKind.REDUCED, "a", of_frame(make_frame("a")))
+    older = catalog.revision(CAMERA)
+    record(catalog, make_frame("b"))
+    of_b = make_spec(ProductKind.REDUCED, "b", of_frame(make_frame("b")))
+    newer = catalog.revision(CAMERA)
+    catalog.apply_plan(make_plan(of_a, of_b), "alike", newer)
+    assert catalog.apply_plan(make_plan(of_a), "alike", older).withdrawn == 0
+    assert {row["slot"] for row in catalog.jobs()} == {"a", "b"}
+    assert catalog.cameras_to_plan("alike") == []
+    assert catalog.planned_digests() == {CAMERA: "alike"}
+    catalog.apply_plan(make_plan(of_a), "by other recipes", older)
+    assert catalog.cameras_to_plan("by other recipes") == [CAMERA], "planned, but from facts that are old"

@@ -141,6 +141,28 @@ def test_nothing_found_is_exit_code_1_with_an_empty_array(call):
     assert "nothing found" in said.err
 
 
+@pytest.mark.parametrize("name", [one for one in CONTRACT if one != "plan"])
+def test_an_empty_list_has_the_columns_of_a_full_one(call, name):
+    full = call(name, "--format", "csv").out.splitlines()[0]
+    empty = call(name, "--format", "csv", "--limit", "0")
+    assert (empty.code, empty.out) == (1, full + "\n")
+    wrong = call(name, "--columns", "nonsense", "--format", "csv", "--limit", "0")
+    assert (wrong.code, wrong.out) == (2, "")
+
+
+def test_masters_have_the_same_columns_when_only_delivered_ones_are_listed(call):
+    every = call("masters", "--format", "csv").out.splitlines()[0]
+    assert call("masters", "--format", "csv", "--type", "master_dark").out.splitlines()[0] == every
+
+
+def test_nights_tell_hours_and_seeing(call):
+    rows = {one["night"]: one for one in call("nights", "--format", "json").json}
+    assert rows["2026-01-15"]["fwhm_px"] == 2.5
+    assert rows["2026-01-15"]["exposure_h"] == {"Red": 0.05}
+    assert rows["2026-01-14"]["fwhm_px"] is None
+    assert "Red 0.05" in call("nights").out
+
+
 @pytest.mark.parametrize(
     "words",
     [["frames", "--columns", "id,nonsense"], ["frames", "--sort", "nonsense"], ["masters", "--sort", "nonsense"],

@@ -294,6 +294,19 @@ def test_the_sweep_removes_what_was_left_and_nothing_else(tmp_path):
     assert sweep_temporaries(tmp_path) == 0
 
 
+def test_the_sweep_leaves_what_another_daemon_is_writing(tmp_path):
+    """Two homes may share an archive: one that starts must not take the other's file from under its hands."""
+
+    def write(stream) -> None:
+        stream.write(b"new")
+        assert sweep_temporaries(tmp_path, lambda: {"theirs"}) == 1
+        assert sweep_temporaries(tmp_path, lambda: {"theirs"}) == 0
+
+    (tmp_path / ".y.png.mine.part").write_bytes(b"half")
+    publish(tmp_path, "x.bin", write, lambda path: None, "theirs")
+    assert files(tmp_path) == {"x.bin": b"new"}
+
+
 @pytest.mark.parametrize(("point", "appears"), [("written", False), ("fsynced", False), ("renamed", True)])
 def test_a_process_that_dies_leaves_the_old_file_or_the_new_one(point, appears, tmp_path):
     put(tmp_path, b"old" * 1000)

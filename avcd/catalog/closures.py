@@ -15,7 +15,7 @@ from avcd.catalog.models import closures, file_frames, files, flags, frames, tou
 from avcd.catalog.session import Database, chunks, fetch, insert_new
 from avcd.frame import Closure, FrameStatus, Group, ImageType
 
-_RAW_CALIBRATIONS = tuple(str(one) for one in ImageType if one.is_raw_calibration)
+RAW_CALIBRATIONS = tuple(str(one) for one in ImageType if one.is_raw_calibration)
 
 
 class Closures(Database):
@@ -110,7 +110,7 @@ def usable_members() -> Any:
     """The condition under which a frame counts as a member of its group."""
     rejected = exists().where(flags.c.subject == frames.c.id, flags.c.active, flags.c.kind == "reject")
     science = and_(frames.c.obs_id.is_not(None), frames.c.image_type == ImageType.SCIENCE)
-    calibration = and_(frames.c.obs_id.is_(None), frames.c.image_type.in_(_RAW_CALIBRATIONS))
+    calibration = and_(frames.c.obs_id.is_(None), frames.c.image_type.in_(RAW_CALIBRATIONS))
     return and_(frames.c.status == FrameStatus.OK, frames.c.product_id.is_(None), or_(science, calibration), ~rejected)
 
 

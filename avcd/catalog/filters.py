@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ NAMES = ("telescope", "night", "target", "filter", "type", "status", "since", "u
 _MJD_OF_1970 = 40587.0
 _OF_FRAMES = ("telescope", "night", "target", "filter", "type", "since", "until", "cone", "where")
 _GROUP_KEYS = ("id", "telescope", "target_name", "night", "state", "revision")
+_PAGE = 500  # rows of a list at a time
 # What comes after the wanted column, so that the order is complete.
 _TIES = {
     "frame": ("id",),
@@ -69,16 +71,26 @@ class Filters:
             return [value] if name == "target" else [one.strip() for one in value.split(",") if one.strip()]
         return [str(one) for one in value] if isinstance(value, Iterable) else [str(value)]
 
+    @property
+    def downwards_by_id(self) -> bool:
+        """Whether the list is wanted by id, from the last to the first."""
+        return self.sort == "id" and self.descending
+
     def arranged(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Rows made in Python (observations, nights): by state, in order, at most ``limit``."""
+        """Rows made in Python (observations, nights), which come by id: by state, in order, at most ``limit``.
+
+        By id they are handed on one by one; for any other order all of them are held.
+        """
         if self.sort not in _GROUP_KEYS:
             raise UsageError(f"cannot sort by {self.sort}; there are {', '.join(_GROUP_KEYS)}")
         states = self.values("status")
-        found = [row for row in rows if states is None or row["state"] in states]
-        known = [row for row in found if row[self.sort] is not None]
+        found = (row for row in rows if states is None or row["state"] in states)
+        if self.sort == "id":
+            return itertools.islice(found, self.limit)
+        held = list(found)
+        known = [row for row in held if row[self.sort] is not None]
         known.sort(key=lambda row: row[self.sort], reverse=self.descending)
-        known += [row for row in found if row[self.sort] is None]
-        return iter(known if self.limit is None else known[: self.limit])
+        return itertools.islice(itertools.chain(known, (row for row in held if row[self.sort] is None)), self.limit)
 
 
 _GONE = "gone"  # of files that were there once
@@ -106,21 +118,26 @@ def _refuse_misspelt(given: Mapping[str, Any]) -> None:
             raise UsageError(f"night: {one!r} is no date such as 2026-01-15") from None
 
 
-def ordered_ids(connection: Connection, table: Table, chosen: Filters) -> list[Any]:
-    """The ids of the rows that pass, in order. Unknown values come last on either database, whichever the direction."""
+def ordered_ids(connection: Connection, table: Table, chosen: Filters) -> Iterator[list[Any]]:
+    """The ids of the rows that pass, in order, some hundreds at a time: those of a whole catalogue are too many to hold.
+
+    Unknown values come last on either database, whichever the direction.
+    """
     conditions = {"frame": frame_conditions, "file": _file_conditions}.get(table.name)
     where = conditions(connection, chosen) if conditions else _made_conditions(connection, table, chosen)
     statement = select(table.c.id).where(*where)
     if table.name == "frame" and chosen.values("status"):
         statement = statement.where(table.c.status.in_(chosen.values("status") or []))
     column = _sort_column(table, chosen.sort)
-    first = _bytewise(connection, column)
+    first = bytewise(connection, column)
     statement = statement.order_by((first.desc() if chosen.descending else first.asc()).nulls_last())
     for name in _TIES[table.name]:
-        statement = statement.order_by(_bytewise(connection, table.c[name]))
+        statement = statement.order_by(bytewise(connection, table.c[name]))
     if chosen.limit is not None:
         statement = statement.limit(chosen.limit)
-    return list(connection.execute(statement).scalars())
+    with connection.execute(statement.execution_options(yield_per=_PAGE)) as found:
+        for some in found.scalars().partitions():
+            yield list(some)
 
 
 def _sort_column(table: Table, name: str) -> Any:
@@ -134,7 +151,7 @@ def _sort_column(table: Table, name: str) -> Any:
     return table.c[spelled]
 
 
-def _bytewise(connection: Connection, column: Any) -> Any:
+def bytewise(connection: Connection, column: Any) -> Any:
     """A column in an order that no server's language changes."""
     is_text = isinstance(getattr(column.type, "impl", column.type), String)
     return column.collate("C") if is_text and connection.dialect.name == "postgresql" else column

@@ -72,6 +72,12 @@ class Jobs(Database):
         mine = and_(jobs.c.token.in_(list(tokens)), jobs.c.state == JobState.RUNNING)
         self.write(lambda connection: connection.execute(update(jobs).where(mine).values(leased_until=now + lease_s)))
 
+    def live_tokens(self, now: float) -> frozenset[str]:
+        """The tokens of the leases that hold, whoever has them."""
+        held = select(jobs.c.token).where(jobs.c.state == JobState.RUNNING, jobs.c.leased_until >= now)
+        with self.read() as connection:
+            return frozenset(connection.execute(held).scalars())
+
     def finish_job(self, claim: Claim, published: Published, now: float) -> None:
         """Record a product and end its job, in one transaction.
 

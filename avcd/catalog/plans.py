@@ -64,6 +64,12 @@ class Plans(Database):
         with self.read() as connection:
             return sorted(connection.execute(select(cameras.c.name).where(or_(never, ~current))).scalars())
 
+    def planned_digests(self) -> dict[str, str | None]:
+        """The digest that each camera was last planned with, by whichever daemon."""
+        with self.read() as connection:
+            found = connection.execute(select(cameras.c.name, cameras.c.planned_digest))
+            return {row.name: row.planned_digest for row in found}
+
     def revision(self, camera: str) -> int:
         """How often a camera's facts have changed; 0 for one that is not known."""
         with self.read() as connection:
@@ -139,6 +145,8 @@ class _Application:
         connection, camera = self._connection, self._camera
         insert_ignoring(connection, cameras, {"name": camera, "revision": revision})
         lock_camera(connection, camera)
+        if self._is_outdated(digest, revision):
+            return PlanCounts()
         self._load()
         specs = {one.id: one for one in self._plan.specs}
         status = {one: self._products[one]["status"] for one in specs if one in self._products}
@@ -153,6 +161,11 @@ class _Application:
         planned = {"planned_revision": revision, "planned_digest": digest}
         connection.execute(update(cameras).where(cameras.c.name == camera).values(**planned))
         return PlanCounts(len(kept), added, len(revived), superseded, withdrawn, len(self._plan.blocked))
+
+    def _is_outdated(self, digest: str, revision: int) -> bool:
+        """Whether another daemon has planned alike from newer facts: what it asked for must not be withdrawn."""
+        newer = select(cameras.c.name).where(cameras.c.name == self._camera, cameras.c.planned_digest == digest)
+        return self._connection.execute(newer.where(cameras.c.planned_revision > revision)).first() is not None
 
     def _load(self) -> None:
         """The rows of this camera, and those of the plan's ids that stand under another (a frame corrected)."""

@@ -7,13 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
-from avcd.catalog import models
 from avcd.catalog.closures import open_subjects
 from avcd.catalog.corrections import corrections_of
-from avcd.catalog.filters import Filters, frame_conditions, ordered_ids
+from avcd.catalog.filters import Filters, ordered_ids
 from avcd.catalog.inputs import frame_rows, lineage_of, links_of, metrics_of
 from avcd.catalog.models import file_frames, files, flags, frames, job_inputs, jobs, product_inputs, products
-from avcd.catalog.session import Database, chunks, fetch
+from avcd.catalog.session import Database, fetch
+from avcd.catalog.summaries import SUMMARY_KEYS, summaries
 from avcd.catalog.types import printable_path
 from avcd.errors import UsageError
 
@@ -34,6 +34,18 @@ _JOB_KEYS = (
     "id", "kind", "state", "reason", "attempts", "slot", "priority", "telescope", "instrument", "target_name", "filter",
     "night", "owner", "leased_until", "not_before",
 )  # fmt: skip
+
+_PLACE_KEYS = ("id", "path", "member", "hdu", "sha256", "root", "present")
+_FILE_KEYS = ("root", "sha256", "size", "present", "status", "reason", "mtime_ns", "first_seen")
+# The keys of every list's rows, in their order: an empty list has the same.
+LIST_KEYS: Mapping[str, tuple[str, ...]] = {
+    "frames": (*_PLACE_KEYS, *_FRAME_KEYS),
+    "files": ("path", "member", *_FILE_KEYS, "frames"),
+    "products": (*_PRODUCT_KEYS, "inputs", "metrics"),
+    "jobs": (*_JOB_KEYS, "inputs"),
+    "nights": SUMMARY_KEYS,
+    "observations": SUMMARY_KEYS,
+}
 
 
 class Queries(Database):
@@ -75,13 +87,13 @@ class Queries(Database):
         """Observations: the science frames of one telescope, target and night."""
         chosen = Filters.parse(filters, default_sort="id")
         with self.read() as connection:
-            yield from chosen.arranged(_groups(connection, chosen, ("obs_id",)))
+            yield from chosen.arranged(summaries(connection, chosen, of_nights=False))
 
     def nights(self, **filters: Any) -> Iterator[Row]:
-        """Nights of each telescope, with all that was taken."""
+        """Nights of each telescope: what was taken, how long, how sharp."""
         chosen = Filters.parse(filters, default_sort="id")
         with self.read() as connection:
-            yield from chosen.arranged(_groups(connection, chosen, ("telescope", "night")))
+            yield from chosen.arranged(summaries(connection, chosen, of_nights=True))
 
     def frame_row(self, id: str) -> Row:
         """One frame with its header, the source of every value, its files, flags, corrections and what was made from it.
@@ -158,7 +170,7 @@ def _in_chunks(
     connection: Connection, table: Table, chosen: Filters, load: Callable[[Connection, list[Any]], list[Row]]
 ) -> Iterator[Row]:
     """The rows in order, some hundreds at a time: what is listed may be larger than memory likes."""
-    for some in chunks(ordered_ids(connection, table, chosen), 500):
+    for some in ordered_ids(connection, table, chosen):
         yield from load(connection, some)
 
 
@@ -203,12 +215,11 @@ def _file_dicts(connection: Connection, ids: list[int]) -> list[Row]:
     links = select(file_frames.c.file, file_frames.c.frame).where(file_frames.c.file.in_(ids))
     for file_id, frame in connection.execute(links.order_by(file_frames.c.file, file_frames.c.hdu)):
         held.setdefault(file_id, []).append(frame)
-    keys = ("root", "sha256", "size", "present", "status", "reason", "mtime_ns", "first_seen")
     return [
         {
             "path": printable_path(rows[one]["relative_path"]),
             "member": printable_path(rows[one]["member"]),
-            **{key: rows[one][key] for key in keys},
+            **{key: rows[one][key] for key in _FILE_KEYS},
             "frames": held.get(one, []),
         }
         for one in ids
@@ -251,73 +262,3 @@ def _used_by(connection: Connection, subject: str) -> list[Row]:
     users = select(*columns).join(product_inputs, product_inputs.c.product == products.c.id)
     rows = fetch(connection, users.where(product_inputs.c.id == subject).order_by(products.c.kind, products.c.id))
     return [{**row, "path": printable_path(row["path"])} for row in rows]
-
-
-def _groups(connection: Connection, chosen: Filters, by: tuple[str, ...]) -> Iterator[Row]:
-    """Observations or nights, each with its frames counted by type and filter."""
-    keys = [frames.c[name] for name in by]
-    rejected = select(flags.c.subject).where(flags.c.active, flags.c.kind == "reject")
-    counted = (
-        select(
-            *keys,
-            *(
-                frames.c[name].label(f"_{name}")
-                for name in ("telescope", "night", "target_name", "obs_id", "session_id")
-            ),
-            frames.c.image_type,
-            frames.c.filter.label("_filter"),
-            func.count().label("count"),
-            func.sum(frames.c.exposure_s).label("exposure_s"),
-        )
-        .where(
-            *frame_conditions(connection, chosen),
-            *(key.is_not(None) for key in keys[-1:]),
-            frames.c.id.not_in(rejected),
-        )
-        .where(frames.c.status == "ok", frames.c.product_id.is_(None))
-        .group_by(*keys, frames.c.telescope, frames.c.night, frames.c.target_name, frames.c.obs_id, frames.c.session_id)
-        .group_by(frames.c.image_type, frames.c.filter)
-    )
-    found: dict[str, list[Row]] = {}
-    for row in fetch(connection, counted):
-        found.setdefault("/".join(str(row[name] or "unknown-telescope") for name in by), []).append(row)
-    still_open = open_subjects(connection)
-    subjects = {row["_obs_id"] or row["_session_id"] for rows in found.values() for row in rows} - {None}
-    closed = _closings(connection, sorted(subjects))
-    for identity in sorted(found):
-        yield _group_dict(identity, found[identity], still_open, closed)
-
-
-def _group_dict(identity: str, rows: list[Row], still_open: set[str], closed: Mapping[str, Row]) -> Row:
-    counts: dict[str, dict[str, int]] = {}
-    exposures: dict[str, float] = {}
-    for row in sorted(rows, key=lambda one: (one["image_type"], one["_filter"] or "")):
-        name = row["_filter"] or "none"
-        of_type = counts.setdefault(row["image_type"], {})
-        of_type[name] = of_type.get(name, 0) + row["count"]
-        if row["image_type"] == "science":
-            exposures[name] = exposures.get(name, 0.0) + (row["exposure_s"] or 0.0)
-    subjects = {row["_obs_id"] or row["_session_id"] for row in rows} - {None}
-    targets = sorted({row["_target_name"] for row in rows if row["image_type"] == "science" and row["_target_name"]})
-    is_open = any(one in still_open or one not in closed for one in subjects)
-    last = max((closed[one] for one in subjects if one in closed), key=lambda one: one["closed_at"], default=None)
-    return {
-        "id": identity,
-        "telescope": rows[0]["_telescope"],
-        "target_name": ", ".join(targets) or None,
-        "night": rows[0]["_night"],
-        "frames": counts,
-        "exposure_s": exposures,
-        "state": "open" if is_open else "closed",
-        "closed_by": None if last is None or is_open else last["rule"],
-        "revision": max((closed[one]["revision"] for one in subjects if one in closed), default=0),
-    }
-
-
-def _closings(connection: Connection, subjects: list[str]) -> dict[str, Row]:
-    columns = [models.closures.c[name] for name in ("subject", "revision", "rule", "closed_at")]
-    found: dict[str, Row] = {}
-    for some in chunks(subjects):
-        of_subjects = select(*columns).where(models.closures.c.subject.in_(some))
-        found |= {row["subject"]: row for row in fetch(connection, of_subjects.order_by(models.closures.c.revision))}
-    return found

@@ -7,9 +7,10 @@ import os
 from typing import Any
 
 from sqlalchemy import JSON, Text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 # os.fsdecode spells a byte that is no UTF-8 as a lone surrogate U+DC80…U+DCFF, which no database stores. The same
 # number in private plane 16 is stored in its place, so that every file name comes back byte for byte.
@@ -86,3 +87,8 @@ def json_column() -> Any:
 def indexed_json_column() -> Any:
     """JSON that PostgreSQL can look into by an index."""
     return JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def is_indexed_json(kind: TypeEngine[Any]) -> bool:
+    """Whether a column's type is that of `indexed_json_column`."""
+    return isinstance(kind.dialect_impl(postgresql.dialect()), JSONB)

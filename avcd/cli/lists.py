@@ -49,7 +49,11 @@ Limit = Annotated[int | None, typer.Option(min=0, help="No more than this many."
 _MASTERS = ("master_bias", "master_dark", "master_flat", "bad_pixel_mask")
 _LISTS = (
     ("frames", "Frames: one exposure's image each, however many files hold it.", columns.FRAMES),
-    ("nights", "Nights of each telescope with what was taken.", columns.NIGHTS),
+    (
+        "nights",
+        "Nights of each telescope: frames, hours of exposure, seeing, and whether they are complete.",
+        columns.NIGHTS,
+    ),
     ("observations", "Observations: the frames of one telescope, target and night.", columns.OBSERVATIONS),
     ("products", "Products of every status, with lineage and figures (json).", columns.PRODUCTS),
     ("masters", "Masters, those that avcd made and those that were delivered.", columns.MASTERS),
@@ -88,9 +92,16 @@ def _list_command(name: str, shown: Sequence[str]) -> Any:
         }  # fmt: skip
         with open_catalog(load_home_for(home)) as catalog:
             rows = _masters(catalog, filters) if name == "masters" else getattr(catalog, name)(**filters)
-            print_rows(rows, form, shown, chosen=chosen)
+            print_rows(rows, form, shown, chosen=chosen, every=_keys(name))
 
     return command
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    """All keys of a list's rows."""
+    from avcd.catalog.queries import LIST_KEYS
+
+    return (*LIST_KEYS["products"], "origin") if name == "masters" else LIST_KEYS[name]
 
 
 def _masters(catalog: Catalog, filters: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -103,9 +114,8 @@ def _masters(catalog: Catalog, filters: dict[str, Any]) -> Iterator[dict[str, An
         raise UsageError(f"--type: masters are {', '.join(_MASTERS)}")
     built = [{**row, "origin": "built"} for row in catalog.products(**asked, type=kinds)]
     # What a frame has beside the keys of a product stays with `avcd show`.
-    keys = list(built[0]) if built else [*columns.MASTERS, "telescope", "instrument", "target_name", "sha256"]
     delivered = [
-        {**{key: row.get(key) for key in keys}, "kind": row["image_type"], "origin": "delivered"}
+        {**{key: row.get(key) for key in _keys("masters")}, "kind": row["image_type"], "origin": "delivered"}
         for row in catalog.frames(**asked, type=kinds)
     ]
     rows = built + delivered

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avcd.errors import UsageError
-from avcd.views.tables import Format, ListFormat, write_rows
+from avcd.views.tables import Format, ListFormat, refuse_unknown, write_rows
 
 if TYPE_CHECKING:
     from avcd.catalog import Catalog
@@ -91,6 +91,7 @@ def print_rows(
     columns: Sequence[str],
     *,
     chosen: str | None = None,
+    every: Sequence[str] | None = None,
     expected: bool = True,
 ) -> int:
     """Print rows to standard output.
@@ -99,6 +100,8 @@ def print_rows(
     ----------
     chosen
         Keys separated by commas, for every format.
+    every
+        All keys of these rows, which csv, votable and fits show of an empty list too; None: ``columns``.
     expected
         Whether finding nothing is worth exit code 1.
 
@@ -114,7 +117,7 @@ def print_rows(
     """
     keys = [one.strip() for one in chosen.split(",") if one.strip()] if chosen else None
     try:
-        count = _write(rows, form, columns, keys)
+        count = _write(rows, form, columns, keys, every)
     except KeyError as error:
         raise UsageError(f"--columns: there is no {error.args[0]}; --format json shows all there are") from None
     if not count and expected:
@@ -123,15 +126,22 @@ def print_rows(
     return count
 
 
-def _write(rows: Iterable[Any], form: Format | ListFormat, columns: Sequence[str], keys: list[str] | None) -> int:
+def _write(
+    rows: Iterable[Any],
+    form: Format | ListFormat,
+    columns: Sequence[str],
+    keys: list[str] | None,
+    every: Sequence[str] | None,
+) -> int:
     if form not in (ListFormat.VOTABLE, ListFormat.FITS):
-        return write_rows(rows, Format(form), sys.stdout, columns, chosen=keys)
+        return write_rows(rows, Format(form), sys.stdout, columns, chosen=keys, every=every)
     from avcd.views.exchange import write_fits, write_votable
 
     if form is ListFormat.FITS and sys.stdout.isatty():
         raise UsageError("--format fits is binary: send it to a file, as in: avcd frames --format fits > frames.fits")
     writer = write_votable if form is ListFormat.VOTABLE else write_fits
-    return writer(rows, sys.stdout.buffer, columns, keys)
+    refuse_unknown(keys, every)
+    return writer(rows, sys.stdout.buffer, every or columns, keys)
 
 
 def user_name() -> str:

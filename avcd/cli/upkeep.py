@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +22,8 @@ def register(app: typer.Typer) -> None:
     database.command("upgrade")(upgrade)
     database.command("status")(status)
     database.command("retranslate")(retranslate)
+    database.command("copy")(copy)
+    database.command("backup")(backup)
     app.add_typer(database, name="db")
     settings = typer.Typer(help="The home's settings.", no_args_is_help=True, rich_markup_mode=None)
     settings.command("show")(show)
@@ -90,6 +95,49 @@ def retranslate(
                 break
             looked, changed = looked + some, changed + different
     typer.echo(f"{looked} frames were translated again, {changed} came out otherwise")
+
+
+def copy(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="An empty database: sqlite:///FILE, postgresql://USER@HOST/NAME.")
+    ],
+    form: FormatOption = Format.TABLE,
+    home: HomeOption = None,
+) -> None:
+    """Copy the catalogue to another database, SQLite or PostgreSQL, and compare every table. The daemon must not run.
+
+    All or nothing: a copy that fails leaves the other database empty. Prints rows and digests of both sides.
+    """
+    from avcd.catalog import Catalog
+    from avcd.catalog.copying import copy_catalog
+    from avcd.daemon.lock import HomeLock
+
+    loaded = load_home_for(home)
+    with (
+        HomeLock(loaded.lock_path),
+        closing(Catalog(loaded.database_url)) as source,
+        closing(Catalog(loaded.resolve_url(url))) as target,
+    ):
+        tables = copy_catalog(source, target)
+        name = target.url.render_as_string()
+    rows = [{**asdict(one), "equal": one.copied_digest == one.digest} for one in tables]
+    print_rows(rows, form, columns.COPIED)
+    typer.echo(
+        f'avcd: copied; to work with it, set [database] url to "{name}" in {loaded.path / "avcd.toml"}', err=True
+    )
+
+
+def backup(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not be there yet.")],
+    home: HomeOption = None,
+) -> None:
+    """Copy a SQLite catalogue of this moment to a file, while the daemon works. For PostgreSQL use pg_dump."""
+    from avcd.catalog import Catalog
+    from avcd.catalog.copying import backup_catalog
+
+    with closing(Catalog(load_home_for(home).database_url)) as catalog:
+        size = backup_catalog(catalog, path)
+    typer.echo(f"{path}: the catalogue of this moment, {size / 2**20:.1f} MiB, checked")
 
 
 def show(form: FormatOption = Format.TABLE, home: HomeOption = None) -> None:

@@ -92,6 +92,8 @@ class Daemon:
         self._stopping = False
         self._outdated = True  # there may be frames to translate again
         self._counts = _Counts()
+        self._planned: set[str] = set()  # cameras that this daemon has planned
+        self._left: set[str] = set()  # … and leaves to another
 
     def run(self, *, until_idle: bool = False) -> int:
         """Work until told to stop, or until nothing is left to do.
@@ -144,7 +146,7 @@ class Daemon:
             home.archive.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"[archive] path: {home.archive} cannot be made: {error.strerror}") from None
-        sweep_temporaries(home.archive)
+        self._sweep()
         place = Workplace(home.roots, home.archive, settings.workers.memory_bytes // settings.workers.processes)
         self._runner = Runner(
             self._catalog, place, settings.workers, owner, self._clock, self._job_ended, lambda: self._wake.put("job")
@@ -170,10 +172,14 @@ class Daemon:
             scheduler.shutdown(wait=False)
             watcher.stop()
             self._runner.close()
-            sweep_temporaries(home.archive)
+            self._sweep()
             for one, handler in restore.items():
                 signal.signal(one, handler)
         return 1 if self._runner.died or (until_idle and self._intake.unseen) else 0
+
+    def _sweep(self) -> None:
+        """Remove what this home's dead workers left; other homes may be writing into the same archive."""
+        sweep_temporaries(self._home.archive, lambda: self._catalog.live_tokens(self._clock()))
 
     def _schedule(self) -> BackgroundScheduler:
         scheduler = BackgroundScheduler(timezone="UTC")
@@ -286,9 +292,29 @@ class Daemon:
             log.info("%d of %d frames came out otherwise", changed, looked)
         return self._outdated
 
-    def _plan(self) -> bool:
+    def _cameras_to_plan(self) -> list[str]:
+        """The cameras whose plan is out of date, less those that a daemon started later plans by other recipes.
+
+        Two that plan by different recipes would each supersede, for ever, what the other made: the later one plans.
+        """
         cameras = self._catalog.cameras_to_plan(self._digest)
+        if not self._planned.intersection(cameras):
+            return cameras
+        digests = self._catalog.planned_digests()
+        others = {one for one in cameras if one in self._planned and digests[one] != self._digest}
+        if others - self._left:
+            log.warning(
+                "%s: another daemon on this catalogue plans by other recipes, rules or [processing] settings; "
+                "this one leaves planning to it: make them alike, and start this one again",
+                ", ".join(sorted(others - self._left)),
+            )
+            self._left |= others
+        return [one for one in cameras if one not in others]
+
+    def _plan(self) -> bool:
+        cameras = self._cameras_to_plan()
         for camera in cameras:
+            self._planned.add(camera)
             revision = self._catalog.revision(camera)
             made = plan(self._catalog.snapshot(camera), self._recipes, self._rules, self._home.settings.processing)
             counts = self._catalog.apply_plan(made, self._digest, revision)
@@ -301,7 +327,7 @@ class Daemon:
             return False
         if self._intake.rescan() or self._intake.pending:
             return False
-        return not self._catalog.open_groups() and not self._catalog.cameras_to_plan(self._digest)
+        return not self._catalog.open_groups() and not self._cameras_to_plan()
 
     def _pause_s(self) -> float:
         due_in = self._intake.due_in()

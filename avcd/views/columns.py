@@ -11,8 +11,11 @@ PRODUCTS = ("id", "kind", "status", "telescope", "night", "target_name", "filter
 MASTERS = ("id", "kind", "origin", "status", "telescope", "night", "filter", "exposure_s", "path")
 JOBS = ("id", "kind", "state", "attempts", "telescope", "night", "target_name", "filter", "reason")
 PLAN = ("id", "kind", "state", "telescope", "night", "target_name", "filter", "inputs", "reason")
-NIGHTS = ("telescope", "night", "target_name", "frames", "exposure_s", "state", "closed_by")
+NIGHTS = (
+    "telescope", "night", "target_name", "frames", "exposure_h", "fwhm_px", "fwhm_arcsec", "state", "closed_by",
+)  # fmt: skip
 OBSERVATIONS = ("id", "telescope", "target_name", "night", "frames", "exposure_s", "state", "closed_by", "revision")
 SETTINGS = ("setting", "value", "default", "help")
 CHECKS = ("check", "outcome", "detail")
 INGESTED = ("root", "path", "status", "new_frames", "reason")
+COPIED = ("table", "rows", "copied", "digest", "equal")

@@ -35,6 +35,8 @@ _ABOUT: dict[str, tuple[str, str, str]] = {
     "saturation_adu": ("adu", "instr.saturation", "saturation level"),
     "pixel_scale_arcsec": ("arcsec", "phys.angSize;instr.pixel", "scale of a pixel"),
     "airmass": ("", "obs.airMass", "airmass"),
+    "fwhm_px": ("pix", "instr.obsty.seeing", "median width of star images"),
+    "fwhm_arcsec": ("arcsec", "instr.obsty.seeing", "median width of star images"),
     "naxis1": ("pix", "pos.wcs.naxis", "width"),
     "naxis2": ("pix", "pos.wcs.naxis", "height"),
     "size": ("byte", "phys.size;meta.file", "size of the file"),
@@ -45,13 +47,13 @@ _ABOUT: dict[str, tuple[str, str, str]] = {
 }
 
 
-def write_votable(rows: Iterable[Row], stream: BinaryIO, columns: Sequence[str], chosen: Sequence[str] | None) -> int:
+def write_votable(rows: Iterable[Row], stream: BinaryIO, every: Sequence[str], chosen: Sequence[str] | None) -> int:
     """Write rows as VOTable 1.4 (IVOA); returns how many. All rows are held in memory.
 
     Parameters
     ----------
-    columns
-        The columns of an empty table.
+    every
+        The keys of these rows, which an empty table has too.
     chosen
         The keys to write, in this order; None: all.
 
@@ -62,7 +64,7 @@ def write_votable(rows: Iterable[Row], stream: BinaryIO, columns: Sequence[str],
     """
     from astropy.io.votable import from_table
 
-    table, ucds = _table(rows, columns, chosen)
+    table, ucds = _table(rows, every, chosen)
     votable = from_table(table)
     for field in votable.get_first_table().fields:
         if ucds.get(field.name):
@@ -75,11 +77,11 @@ def write_votable(rows: Iterable[Row], stream: BinaryIO, columns: Sequence[str],
     return len(table)
 
 
-def write_fits(rows: Iterable[Row], stream: BinaryIO, columns: Sequence[str], chosen: Sequence[str] | None) -> int:
+def write_fits(rows: Iterable[Row], stream: BinaryIO, every: Sequence[str], chosen: Sequence[str] | None) -> int:
     """Write rows as a FITS binary table, text beyond ASCII as escapes; see `write_votable`."""
     from astropy.io import fits
 
-    table, ucds = _table(rows, columns, chosen, ascii_only=True)
+    table, ucds = _table(rows, every, chosen, ascii_only=True)
     for name in table.colnames:
         unit = table[name].unit
         if unit is not None and "electron" in str(unit):  # which FITS does not list as a unit
@@ -97,13 +99,13 @@ def write_fits(rows: Iterable[Row], stream: BinaryIO, columns: Sequence[str], ch
 
 
 def _table(
-    rows: Iterable[Row], columns: Sequence[str], chosen: Sequence[str] | None, *, ascii_only: bool = False
+    rows: Iterable[Row], every: Sequence[str], chosen: Sequence[str] | None, *, ascii_only: bool = False
 ) -> tuple[Any, dict[str, str]]:
     """An astropy table, and the columns' UCDs."""
     from astropy.table import Table
 
     held = list(rows)
-    keys = list(chosen or (held[0] if held else columns))
+    keys = list(chosen or (held[0] if held else every))
     if held:
         for key in keys:
             held[0][key]

@@ -21,6 +21,7 @@ _FOLDED = frozenset(
         "help",
         "frames",
         "exposure_s",
+        "exposure_h",
         "inputs",
         "warnings",
         "path",
@@ -33,8 +34,8 @@ _FOLDED = frozenset(
 _FOLDED_WIDTH = 28
 # What a narrow terminal does without, the least important first.
 _YIELDING = (
-    "attempts", "closed_by", "revision", "present", "member", "binning", "ccd_temperature_c", "status", "default",
-    "inputs", "date_obs", "instrument", "exposure_s", "telescope", "night", "size", "path", "help", "wcs", "state",
+    "attempts", "closed_by", "revision", "fwhm_px", "present", "member", "binning", "ccd_temperature_c", "status", "default",
+    "inputs", "date_obs", "instrument", "fwhm_arcsec", "exposure_s", "exposure_h", "telescope", "night", "size", "path", "help", "wcs", "state",
 )  # fmt: skip
 _ENDLESS = 100_000  # characters: where nothing says how wide a line may be, nothing is cut off
 
@@ -58,7 +59,13 @@ class ListFormat(StrEnum):
 
 
 def write_rows(
-    rows: Iterable[Row], form: Format, stream: TextIO, columns: Sequence[str], *, chosen: Sequence[str] | None = None
+    rows: Iterable[Row],
+    form: Format,
+    stream: TextIO,
+    columns: Sequence[str],
+    *,
+    chosen: Sequence[str] | None = None,
+    every: Sequence[str] | None = None,
 ) -> int:
     """Write rows; json and csv are streamed, so that a list may be longer than memory.
 
@@ -70,6 +77,8 @@ def write_rows(
         The keys a table shows.
     chosen
         The keys that every format shows, in this order; None: a table those of ``columns``, the others all.
+    every
+        All keys of these rows, so that a list without any has the same; None: only its rows know.
 
     Returns
     -------
@@ -81,6 +90,7 @@ def write_rows(
     KeyError
         A chosen key is in no row; nothing was written.
     """
+    refuse_unknown(chosen, every)
     # Whatever is wrong with the rows shows with the first one, before anything is written.
     iterator = iter(rows)
     first = list(itertools.islice(iterator, 1))
@@ -91,8 +101,15 @@ def write_rows(
     if form is Format.JSON:
         return _write_json(everything, stream, chosen)
     if form is Format.CSV:
-        return _write_csv(everything, stream, chosen or (tuple(first[0]) if first else columns))
+        return _write_csv(everything, stream, chosen or (tuple(first[0]) if first else every or columns))
     return _write_table(list(everything), stream, chosen or columns, whole=bool(chosen))
+
+
+def refuse_unknown(chosen: Sequence[str] | None, every: Sequence[str] | None) -> None:
+    """Raise KeyError for a chosen key that is none of all there are."""
+    for key in chosen or ():
+        if every is not None and key not in every:
+            raise KeyError(key)
 
 
 def write_one(row: Row, form: Format, stream: TextIO) -> None:
