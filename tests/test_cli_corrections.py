@@ -15,7 +15,7 @@ from avcd.daemon.lock import HomeLock
 from avcd.headers.again import Translator
 from avcd.headers.profiles import load_profiles
 from cli_calls import Call
-from homes import make_home, rows, run_until_idle
+from homes import make_home, rows, run_until_idle, start_daemon
 
 RNG = np.random.default_rng(1)
 
@@ -130,6 +130,20 @@ def test_a_daemon_that_runs_is_not_overtaken(call, tmp_path):
         assert (said.code, said.out) == (1, "")
         assert "another daemon" in said.err.lower() or "pid" in said.err
         assert call("correct", "flat0.fits", "FILTER=Ha", "--reason", "beside the daemon").code == 0
+
+
+def test_a_running_daemon_plans_a_correction_at_once(call, tmp_path):
+    home = load_home(tmp_path / "home")
+    daemon = start_daemon(home)
+    try:
+        assert any("planned T1/FLI" in line for line in daemon.stderr)
+        said = call("correct", "flat0.fits", "flat1.fits", "TELESCOP=T2", "--reason", "the other dome")
+        assert (said.code, said.err) == (0, "")
+        assert any("planned T2/FLI" in line for line in daemon.stderr)
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=60)
+    assert daemon.returncode == 0
 
 
 def test_the_daemon_makes_the_master_again_under_its_right_name_and_reads_new_profiles(made):

@@ -213,9 +213,9 @@ def translate_corrected(
         return base
     given = {name: one.value for name, one in corrections.items()}
     for name, other in (("s_ra", "s_dec"), ("s_dec", "s_ra")):
-        known = getattr(base, other)
-        if name in given and other not in given and known is not None:  # a position is read from a pair of cards
-            given[other] = known
+        # A position is read from a pair of cards; what was wrong with one may have hidden the other.
+        if name in given and other not in given and getattr(base, other) is not None:
+            given[other] = getattr(base, other)
     profile = _adapted(profiles.profile(base.profile), given)
     said = {one for name in given for one in _SAYING_THE_SAME.get(name, ())}
     cards = [one for one in hdu.cards if one.keyword not in said]
