@@ -490,14 +490,16 @@ def test_two_that_finish_at_once_leave_no_job_waiting_for_ever(emptied_postgresq
     catalog.close()
 
 
-def test_leases_that_hold_are_known_by_their_tokens_whoever_has_them(catalog):
+def test_running_jobs_are_known_by_their_tokens_whoever_has_them_and_however_late_they_are(catalog):
     record(catalog, make_frame("a"), make_frame("b"))
     apply(catalog, *(make_spec(ProductKind.REDUCED, name, of_frame(make_frame(name))) for name in "ab"))
     first, second = catalog.claim_job("one home", 60, 100.0), catalog.claim_job("another", 10, 100.0)
-    assert catalog.live_tokens(105.0) == {first.token, second.token}
-    assert catalog.live_tokens(111.0) == {first.token}
+    assert catalog.running_tokens() == {first.token, second.token}
+    again = catalog.claim_job("a third", 60, 111.0)
+    assert again.job_id == second.job_id
+    assert catalog.running_tokens() == {first.token, again.token}
     catalog.finish_job(first, published(first.spec), 112.0)
-    assert catalog.live_tokens(113.0) == set()
+    assert catalog.running_tokens() == {again.token}
 
 
 def test_a_plan_from_older_facts_withdraws_nothing_of_a_newer_one(catalog):

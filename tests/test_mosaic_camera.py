@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -64,3 +68,12 @@ def test_each_detector_is_calibrated_by_its_own_masters(home):
         (raw,) = (used["id"] for used in one["inputs"] if used["role"] == "raw")
         with fits.open(home.archive / one["path"]) as hdus:
             assert np.median(hdus[0].data) == pytest.approx(SKY[frames[raw]["detector"]], abs=1.5)
+
+
+def test_why_knows_the_masters_of_the_frames_own_detector(home):
+    light = next(one for one in rows(home, "frames") if one["image_type"] == "science" and one["detector"] == "CHIP2")
+    words = [sys.executable, "-m", "avcd", "why", light["id"], "--format", "json", "--home", str(home.path)]
+    said = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    bias = next(one for one in rows(home, "products") if one["id"] == said["needs"]["bias"]["chosen"])
+    frames = {one["id"]: one for one in rows(home, "frames")}
+    assert {frames[one["id"]]["detector"] for one in bias["inputs"]} == {"CHIP2"}

@@ -195,6 +195,25 @@ def test_a_vendor_calibrated_frame_is_never_calibrated_again():
         assert one.status is ProductStatus.FINAL
 
 
+def twin_of(frame: Frame) -> Frame:
+    """The same exposure as its vendor calibrated it."""
+    return replace(frame, id="v" + frame.id[1:], calib_level=2, calibration=frozenset({"bias", "dark", "flat"}))
+
+
+@pytest.mark.parametrize(("lost", "wanted"), [(None, "s"), (ImageType.FLAT, "v")])
+def test_a_light_delivered_raw_and_calibrated_is_stacked_once(lost, wanted):
+    frames = [one for one in night() if one.image_type is not lost]
+    lights = [one for one in frames if one.obs_id]
+    found = made(snapshot([*frames, *map(twin_of, lights)]))
+    raw_of = {
+        one.id: next(ref.id for ref in one.inputs if ref.role == "raw") for one in of_kind(found, ProductKind.REDUCED)
+    }
+    for one in of_kind(found, ProductKind.STACK):
+        used = sorted(raw_of[ref.id][0] for ref in one.inputs)
+        assert used == [wanted] * 2, "two exposures, each once: raw where all calibrations are there, else the vendor's"
+        assert (one.status, one.exposure_s) == (ProductStatus.FINAL, 120.0)
+
+
 def test_a_delivered_master_serves_as_it_is():
     frames = [one for one in night() if one.image_type is not ImageType.DARK]
     delivered = make_frame("master", ImageType.MASTER_DARK, 20, bias_included=True, session_id=None)

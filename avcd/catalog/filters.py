@@ -20,7 +20,7 @@ from avcd.frame import FrameStatus, ImageType, JobState, ProductKind, ProductSta
 NAMES = ("telescope", "night", "target", "filter", "type", "status", "since", "until", "cone", "where", "sort", "limit")
 _MJD_OF_1970 = 40587.0
 _OF_FRAMES = ("telescope", "night", "target", "filter", "type", "since", "until", "cone", "where")
-_GROUP_KEYS = ("id", "telescope", "target_name", "night", "state", "revision")
+_GROUP_KEYS = ("id", "telescope", "target_name", "night", "state", "revision", "fwhm_px", "fwhm_arcsec")
 _PAGE = 500  # rows of a list at a time
 # What comes after the wanted column, so that the order is complete.
 _TIES = {

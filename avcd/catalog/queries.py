@@ -108,7 +108,7 @@ class Queries(Database):
             if not found:
                 raise UsageError(f"there is no frame {id}")
             row = found[0]
-            names = "cards", "header", "sources", "calibration", "first_seen", "site_longitude_deg", "detector"
+            names = "cards", "header", "sources", "calibration", "first_seen", "site_longitude_deg", "camera"
             row |= fetch(connection, select(*(frames.c[name] for name in names)).where(frames.c.id == id))[0]
             row["cards"] = [{"keyword": key, "value": value, "comment": text} for key, value, text in row["cards"]]
             row["files"] = [

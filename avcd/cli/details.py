@@ -66,7 +66,7 @@ def _why_frame(home: Home, catalog: Catalog, identity: str, form: Format) -> Non
     from avcd.views.verdicts import needs_as_text, needs_to_dict
 
     row = catalog.frame_row(identity)
-    snapshot = catalog.snapshot(f"{row['telescope'] or '?'}/{row['instrument'] or '?'}")
+    snapshot = catalog.snapshot(row["camera"])
     recipes, rules = load_recipes(home.path), load_rules(home.path)
     needs = explain(snapshot, recipes, rules, identity, home.settings.processing)
     names = {one.id: one.path for one in _plan_of(home, snapshot).specs}

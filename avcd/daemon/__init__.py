@@ -179,7 +179,7 @@ class Daemon:
 
     def _sweep(self) -> None:
         """Remove what this home's dead workers left; other homes may be writing into the same archive."""
-        sweep_temporaries(self._home.archive, lambda: self._catalog.live_tokens(self._clock()))
+        sweep_temporaries(self._home.archive, self._catalog.running_tokens)
 
     def _schedule(self) -> BackgroundScheduler:
         scheduler = BackgroundScheduler(timezone="UTC")

@@ -18,6 +18,7 @@ from avcd.headers.profiles import Key, NamePattern, Profile, Profiles, Value
 from avcd.headers.translation import translate
 from avcd.headers.values import iso_of_mjd, to_degrees, to_mjd, to_number
 
+_RECOGNISED_BY = ("telescope", "instrument")
 _TEXTS = ("telescope", "instrument", "target_name", "filter", "readout_mode", "bunit", "user")
 _NUMBERS: Mapping[str, str] = {
     "exposure_s": "seconds, 0 or more and less than 30 days",
@@ -216,7 +217,7 @@ def translate_corrected(
         # A position is read from a pair of cards; what was wrong with one may have hidden the other.
         if name in given and other not in given and getattr(base, other) is not None:
             given[other] = getattr(base, other)
-    profile = _adapted(profiles.profile(base.profile), given)
+    profile = _adapted(_profile(hdu, path, profiles, base, given), given)
     said = {one for name in given for one in _SAYING_THE_SAME.get(name, ())}
     cards = [one for one in hdu.cards if one.keyword not in said]
     cards += [Card(f"{_MARK} {name}", _as_card(name, value)) for name, value in given.items() if value is not None]
@@ -229,6 +230,20 @@ def translate_corrected(
         sources=dict(_sources(found, base, corrections)),
         warnings=tuple(_MARKED.sub(r"corrected \1", one) for one in found.warnings),
     )
+
+
+def _profile(hdu: Hdu, path: str, profiles: Profiles, base: Frame, given: Mapping[str, Any]) -> Profile:
+    """The profile by the corrected telescope and camera, where they would have been recognised by them."""
+    said = profiles.profile("generic").cards
+    keys = {name: [key for key in said[name].keys if isinstance(key, str)] for name in _RECOGNISED_BY if name in given}
+    before = {one.keyword: one for one in reversed(hdu.cards)}
+    if not keys or profiles.recognise(before, path).name != base.profile:  # the drop directory says which profile
+        return profiles.profile(base.profile)
+    cards = dict(before)
+    for name, possible in keys.items():
+        for key in [one for one in possible if one in cards] or possible[:1]:
+            cards[key] = Card(key, given[name])
+    return profiles.recognise(cards, path)
 
 
 def check_effect(frame: Frame, corrections: Mapping[str, Any]) -> None:

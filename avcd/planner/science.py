@@ -162,7 +162,7 @@ def _stem(frame: Frame) -> str:
 def _plan_combined(builder: PlanBuilder, subject: str, frames: list[Frame], reduced: Mapping[str, ProductSpec]) -> None:
     """The stacks of a closed observation, one a filter and detector geometry, and its colour composite."""
     groups: dict[tuple[str | None, ...], list[Frame]] = {}
-    for frame in frames:
+    for frame in _without_twins(frames, reduced):
         groups.setdefault((frame.filter, frame.binning, str(frame.naxis1), str(frame.naxis2)), []).append(frame)
     stacks: dict[str, tuple[int, ProductSpec]] = {}
     for key in sorted(groups, key=str):
@@ -174,6 +174,25 @@ def _plan_combined(builder: PlanBuilder, subject: str, frames: list[Frame], redu
         if spec and key[0] and (key[0] not in stacks or stacks[key[0]][0] < len(members)):
             stacks[key[0]] = (len(members), spec)
     _plan_rgb(builder, subject, frames[0], {name: spec for name, (_, spec) in stacks.items()})
+
+
+def _without_twins(frames: list[Frame], reduced: Mapping[str, ProductSpec]) -> list[Frame]:
+    """The frames less those that show another's exposure: a light delivered raw and calibrated counts once.
+
+    The raw one counts where all its calibrations are there, else the one that its vendor calibrated.
+    """
+
+    def exposure(frame: Frame) -> tuple[object, ...]:
+        return frame.t_min, frame.exposure_s, frame.filter, frame.binning, frame.naxis1, frame.naxis2
+
+    raw = {exposure(one): one for one in frames if one.calib_level == CalibLevel.RAW and one.t_min is not None}
+    twins = {one.id: raw[exposure(one)] for one in frames if one.calib_level > CalibLevel.RAW and exposure(one) in raw}
+    left_out = set()
+    for identity, other in twins.items():
+        spec = reduced.get(other.id)
+        complete = spec is not None and spec.status is ProductStatus.FINAL
+        left_out.add(identity if complete or identity not in reduced else other.id)
+    return [one for one in frames if one.id not in left_out]
 
 
 def _plan_stack(

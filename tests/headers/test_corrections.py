@@ -208,3 +208,13 @@ def test_bias_included_is_said_of_a_delivered_master(profiles):
     found = corrected(profiles, {"IMAGETYP": "Master Dark"}, "x.fits", bias_included="true")
     assert found.bias_included is True
     assert found.sources["bias_included"] == "correction by ada"
+
+
+def test_an_instrument_is_recognised_by_its_corrected_name(profiles):
+    cards = {"TELESCOP": "ACRSAT", "IMAGETYP": "LIGHT", "DATE-OBS": "2026-01-15T02:00:00", "EXPTIME": 10.0}
+    base = translate(an_hdu(cards), "x.fits", "", profiles)
+    assert (base.profile, base.site) == ("generic", None)
+    found = corrected(profiles, cards, "x.fits", TELESCOP="ARCSAT 0.5-m")
+    right = translate(an_hdu({**cards, "TELESCOP": "ARCSAT 0.5-m"}), "x.fits", "", profiles)
+    assert (found.profile, found.site, found.night, found.camera) == ("arcsat", right.site, right.night, right.camera)
+    assert found.sources["telescope"] == "correction by ada"
