@@ -17,6 +17,8 @@ from avcd.catalog.rows import frame_to_row
 from avcd.daemon.lock import HomeLock
 from avcd.errors import ConfigError, StorageError, UsageError
 from avcd.frame import Card, ImageType, ProductKind
+from avcd.headers.again import Translator
+from avcd.headers.profiles import load_profiles
 from catalogue import OBSERVATION, apply, digest, make_frame, make_reading, make_spec, of_frame, published, record
 from cli_calls import Call
 from homes import make_home, rows
@@ -42,6 +44,9 @@ def fill(catalog: Catalog) -> None:
     catalog.claim_job("me", 60, 3.0)
     catalog.close_group(OBSERVATION, [LIGHT.id], "quiet", 5.0)
     catalog.flag(BIAS.id, "light leak", "Ann", 6.0)
+    translator = Translator(load_profiles(), {"drop": (None, None)})
+    catalog.correct([LIGHT.id], {"filter": "g"}, "the wheel stuck", "Ann", 7.0, translator)
+    catalog.outdate(translator)
 
 
 def new_catalog(template, path) -> Catalog:

@@ -1,6 +1,7 @@
-"""Whether the README's commands print, on the demo's home, what the README says they print.
+"""Whether the commands in the documents print, on the demo's home, what the documents say they print.
 
-Usage: python tools/check_readme.py HOME (made by ``make demo``). Exit code 1, with both texts, where they differ.
+Usage: python tools/check_readme.py HOME (made by ``make demo``). Of README.md the first console block counts, of
+docs/queries.md every one. Exit code 1, with both texts, where they differ.
 """
 
 from __future__ import annotations
@@ -12,23 +13,28 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+REPOSITORY = Path(__file__).resolve().parent.parent
 WIDTH = "100"
+
+
+def blocks(path: Path) -> list[str]:
+    """The console blocks of a document."""
+    return re.findall(r"^```console\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def main() -> int:
     """Compare; the exit code."""
-    home = sys.argv[1]
-    block = re.search(r"^```console\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert block is not None
+    home = Path(sys.argv[1]).resolve()
+    environment = {**os.environ, "COLUMNS": WIDTH, "AVCD_HOME": str(home)}
     differing = 0
-    for part in re.split(r"^\$ ", block.group(1), flags=re.MULTILINE)[1:]:
-        line, _, expected = part.partition("\n")
-        words = [sys.executable, "-m", "avcd", *shlex.split(line)[1:], "--home", home]
-        found = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "COLUMNS": WIDTH}, check=True)
-        if found.stdout.strip() != expected.strip():
-            differing += 1
-            print(f"$ {line}\nREADME says:\n{expected}\nit prints:\n{found.stdout}", file=sys.stderr)
+    for block in [blocks(REPOSITORY / "README.md")[0], *blocks(REPOSITORY / "docs" / "queries.md")]:
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            line, _, expected = part.partition("\n")
+            words = [sys.executable, "-m", "avcd", *shlex.split(line)[1:]]
+            found = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=home, check=True)
+            if found.stdout.strip() != expected.strip():
+                differing += 1
+                print(f"$ {line}\nthe document says:\n{expected}\nit prints:\n{found.stdout}", file=sys.stderr)
     return 1 if differing else 0
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avcd.cli.options import FormatOption, HomeOption, load_home_for, open_catalog, print_rows
+from avcd.cli.options import FormatOption, HomeOption, load_home_for, load_translator, open_catalog, print_rows
 from avcd.errors import UsageError
 from avcd.views import columns
 from avcd.views.tables import Format
@@ -142,6 +142,8 @@ class _Taking:
         from avcd.ingest import Drop, Ingestor
 
         if self._ingestor is None:
+            # Noted before the first frame is read: what it is read by.
+            self._catalog.outdate(load_translator(self._home))
             made = Ingestor(self._catalog, self._home.path, self._home.settings.limits)
             self._ingestor = self._stack.enter_context(made)
         roots = self._home.roots
