@@ -5,10 +5,13 @@ Drop directories are read, never written. Twice is once: the catalogue's constra
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
 import stat
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +19,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from avcd.catalog import Catalog
@@ -29,7 +33,7 @@ from avcd.headers.reading import read_file
 
 log = logging.getLogger("avcd.ingest")
 _PORTION = 100  # files read by one process at a time
-_RECORDED = 500  # files in one transaction
+_RECORDED = 1000  # files in one transaction
 _FEW = 400  # not worth starting processes for
 
 
@@ -172,8 +176,7 @@ class Ingestor:
             In the order of ``paths``.
         """
         if self._pool is None and self._count and len(paths) >= _FEW:
-            initial = self._home, self._limits
-            self._pool = ProcessPoolExecutor(self._count, get_context("spawn"), _begin_reader, initial)
+            self._pool = ProcessPoolExecutor(self._count, _context(), _begin_reader, (self._home, self._limits))
         yield from _recorded(self._catalog, self._read(_portions(paths)))
 
     def _read(self, portions: Iterator[tuple[Drop, list[str]]]) -> Iterator[tuple[Drop, list[PathReading]]]:
@@ -219,6 +222,17 @@ _reader: tuple[Profiles, Limits]  # of a process that only reads
 def _begin_reader(home: Path, limits: Limits) -> None:
     global _reader
     _reader = load_profiles(home), limits
+    # Rows are made by the thousand and handed on: nothing of them is worth looking through for circles.
+    gc.freeze()
+    gc.set_threshold(100_000)
+
+
+def _context() -> BaseContext:
+    """How readers are started: as copies of this process where that is safe, because loading all anew takes seconds."""
+    alone = (
+        sys.platform == "linux" and threading.active_count() == 1 and len(list(Path("/proc/self/task").iterdir())) == 1
+    )
+    return get_context("fork" if alone else "spawn")
 
 
 def _read_elsewhere(drop: Drop, names: list[str]) -> list[PathReading]:

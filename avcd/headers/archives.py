@@ -21,7 +21,6 @@ from typing import IO
 
 from avcd.config import Limits
 from avcd.errors import ArchiveError
-from avcd.headers.xisf import xisf_to_fits
 
 _BLOCK = 1 << 20
 _ALWAYS_BELIEVED = 16 << 20
@@ -76,6 +75,8 @@ def decompress(data: bytes, name: str, limits: Limits) -> bytes:
         Broken, cut short, or larger than the limits allow.
     """
     if name.lower().endswith(".xisf"):
+        from avcd.headers.xisf import xisf_to_fits
+
         return xisf_to_fits(data, partial(check_growth, packed=len(data), name=name, limits=limits))
     opener = gzip.open if name.lower().endswith(".gz") else bz2.open
     try:

@@ -13,8 +13,6 @@ import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from astropy.io import fits
-
 from avcd.errors import HeaderError
 from avcd.frame import Card, HeaderText
 from avcd.headers.identity import is_content
@@ -99,33 +97,36 @@ class Header:
                 _texts.clear()
             for number, one in enumerate(found):
                 if one is None:
-                    found[number] = _text_of(self.cards[number], self.images[number])
-        known: list[tuple[str, str, str]] = found  # type: ignore[assignment]
-        first: dict[str, str] = {}
-        for card, (_, member, _) in zip(self.cards, known, strict=True):
-            if member:
-                first.setdefault(card[0], member)
-        content = ",".join([one[2] for one in known if one[2]])
-        text = HeaderText(f"[{','.join([one[0] for one in known])}]", f"{{{','.join(first.values())}}}")
-        return hashlib.sha256(f"[{content}]".encode()).hexdigest(), text
+                    made = found[number] = _text_of(self.cards[number])
+                    if self.images[number]:
+                        _texts[self.images[number]] = made
+        arrays, members, contents = zip(*found, strict=True) if found else ((), (), ())
+        said = list(filter(None, members))
+        if len(said) > len(self.by_keyword) - sum(one in self.by_keyword for one in COMMENTARY):
+            first: dict[str, str] = {}  # some keyword stands there twice: its first card counts
+            for card, member in zip(self.cards, members, strict=True):
+                if member:
+                    first.setdefault(card.keyword, member)
+            said = list(first.values())
+        text = HeaderText("[" + ",".join(arrays) + "]", "{" + ",".join(said) + "}")
+        return hashlib.sha256(f"[{','.join(filter(None, contents))}]".encode()).hexdigest(), text
 
 
-def _text_of(card: Card, image: bytes) -> tuple[str, str, str]:
+def _text_of(card: Card) -> tuple[str, str, str]:
     """As JSON ``["KEY",value,"comment"]``, ``"KEY":value`` but for commentary, and ``["KEY",value]`` where it counts."""
     keyword, value, comment = card
     name = _quoted(keyword)
     if isinstance(value, str):
         text = _quoted(value)
+    elif value is None or isinstance(value, bool):
+        text = _LITERALS[value]
     else:
-        text = _LITERALS[value] if value is None or isinstance(value, bool) else repr(value)
-    found = (
+        text = repr(value)
+    return (
         f"[{name},{text},{_quoted(comment)}]",
         "" if keyword in COMMENTARY else f"{name}:{text}",
         f"[{name},{text}]" if is_content(card) else "",
     )
-    if image:
-        _texts[image] = found
-    return found
 
 
 def read_cards(block: bytes) -> Header:
@@ -200,6 +201,8 @@ def _learn(images: list[bytes]) -> list[Card]:
 
 def _parse_odd(image: str) -> tuple[Card, str]:
     """A card beside the common forms, as astropy reads it, and what is wrong with it; that is kept as text."""
+    from astropy.io import fits  # takes longer to load than most headers to read, and is seldom needed
+
     problem = ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -11,8 +11,6 @@ import functools
 import hashlib
 import re
 
-import numpy as np
-
 from avcd.frame import Card, canonical_json
 
 # Structure, sums and compression: these differ between two files of one frame.
@@ -27,22 +25,8 @@ _BOILERPLATE = re.compile(
 )
 
 
-_STORED = {8: "|u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-
-
-def pixel_digest(data: np.ndarray, scale: float, zero: float) -> str:
-    """SHA-256 of stored pixels.
-
-    Parameters
-    ----------
-    data
-        As stored, unscaled, any shape.
-    scale, zero
-        BSCALE and BZERO.
-    """
-    stored = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder(">"))
-    bits = {text: bits for bits, text in _STORED.items()}[stored.dtype.str]
-    return pixel_hash(stored.tobytes() if stored.size else b"", bits, stored.shape, scale, zero)
+# What numpy calls the pixels of each BITPIX.
+STORED = {8: "|u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
 def pixel_hash(stored: memoryview | bytes, bits: int, shape: tuple[int, ...], scale: float, zero: float) -> str:
@@ -57,10 +41,14 @@ def pixel_hash(stored: memoryview | bytes, bits: int, shape: tuple[int, ...], sc
     scale, zero
         BSCALE and BZERO.
     """
-    head = canonical_json([_STORED[bits], list(shape), float(scale), float(zero)])
-    digest = hashlib.sha256(head.encode())
+    digest = hashlib.sha256(_meaning(bits, shape, scale, zero))
     digest.update(stored)
     return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=64)
+def _meaning(bits: int, shape: tuple[int, ...], scale: float, zero: float) -> bytes:
+    return canonical_json([STORED[bits], list(shape), float(scale), float(zero)]).encode()
 
 
 def is_content(card: Card) -> bool:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
-
-import numpy as np
-from astropy.io import fits
+from pathlib import Path
 
 from avcd.config import Limits
-from avcd.errors import FrameError, HeaderError, InputError
+from avcd.errors import HeaderError, InputError
 from avcd.frame import FileReading, Frame, FrameStatus, MemberReading
-from avcd.headers.archives import Content, archive_contents, decompress, kind_of, member_bytes
-from avcd.headers.hdus import find_hdus, merged_header, open_hdus
+from avcd.headers.archives import Content, archive_contents, decompress, kind_of
+from avcd.headers.hdus import find_hdus
 from avcd.headers.profiles import Profiles
 from avcd.headers.translation import translate
 
@@ -141,43 +138,3 @@ def _read_content(
     except InputError as error:
         return _unreadable(member, str(error), digest, len(data))
     return MemberReading(member=member, sha256=digest, size=len(data), status=FrameStatus.OK, frames=found)
-
-
-def read_pixels(path: Path, member: str, hdu: int, limits: Limits | None = None) -> tuple[np.ndarray, fits.Header]:
-    """The image of one HDU, in physical values.
-
-    Parameters
-    ----------
-    path, member, hdu
-        As catalogued; ``member`` is "" for a file that is no archive.
-    limits
-        What is too large to unpack; by default avcd's own defaults.
-
-    Returns
-    -------
-    data, header
-        float32, shape (ny, nx), the image's own copy; axes of length one in front are dropped. The header holds what
-        an empty primary HDU says too, and no card that cannot be parsed.
-
-    Raises
-    ------
-    FrameError
-        It cannot be read, or is no 2-D image.
-    """
-    name = PurePosixPath(member or path.name).name
-    try:
-        content = member_bytes(path, member, limits or Limits())
-        with open_hdus(content, scaled=True) as hdus:
-            found = hdus[hdu].data
-            # A table has named columns; only an image's pixels can be taken as numbers.
-            image = np.array(found if found is not None else [], dtype=np.float32)
-            header = merged_header(hdus[hdu].header, hdus[0].header)
-    except InputError as error:
-        raise FrameError(f"{name} cannot be read: {error}") from error
-    except OSError as error:
-        raise FrameError(f"{name} cannot be read: {error.strerror or error}") from error
-    while image.ndim > 2 and image.shape[0] == 1:
-        image = image[0]
-    if image.ndim != 2:
-        raise FrameError(f"{name}: HDU {hdu} is no 2-D image (shape {image.shape})")
-    return image, header

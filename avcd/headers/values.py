@@ -8,8 +8,6 @@ import warnings
 from datetime import date
 from functools import lru_cache
 
-from astropy.time import Time
-
 from avcd.errors import HeaderError
 
 _SEXAGESIMAL = re.compile(r"^\s*([+-]?)\s*(\d{1,3})[\s:hd°]+(\d{1,2})(?:[\s:m']+(\d{1,2}(?:\.\d*)?)[s\"]?)?\s*$")
@@ -221,6 +219,8 @@ def _to_utc(mjd: float, scale: str) -> float:
         raise HeaderError(f"TIMESYS {scale!r} is no known time scale")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # years beyond the table of leap seconds are "dubious"
+        from astropy.time import Time
+
         return float(Time(mjd, format="mjd", scale=scale).utc.mjd)
 
 

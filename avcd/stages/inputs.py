@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from avcd.errors import ProcessingError
 from avcd.frame import Frame, JobInput
-from avcd.headers.reading import read_pixels
+from avcd.headers.pixels import read_pixels
 from avcd.products import read_image_product
 from avcd.reduction.combine import ArraySource, FrameSource
 from avcd.reduction.planes import CCDData

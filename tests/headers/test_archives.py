@@ -16,7 +16,7 @@ from astropy.io import fits
 from avcd.config import Limits
 from avcd.frame import FrameStatus
 from avcd.headers.archives import kind_of
-from avcd.headers.reading import read_pixels
+from avcd.headers.pixels import read_pixels
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from astropy.io import fits
 from avcd.config import Limits
 from avcd.errors import ConfigError, FrameError
 from avcd.frame import FrameStatus, ImageType
-from avcd.headers.reading import read_file, read_pixels
+from avcd.headers.pixels import read_pixels
+from avcd.headers.reading import read_file
 
 
 def test_a_file_is_known_by_the_bytes_as_they_lie_on_disk(data_directory, read):

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from avcd.frame import FrameStatus
-from avcd.headers.reading import read_pixels
+from avcd.headers.pixels import read_pixels
 
 
 @pytest.fixture
