@@ -4,6 +4,7 @@ import gzip
 import os
 import shutil
 import zipfile
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from avcd.config import Limits
 from avcd.errors import StorageError
 from avcd.frame import FrameStatus
 from avcd.headers.profiles import load_profiles
-from avcd.ingest import Drop, IngestResult, ingest_path
+from avcd.ingest import Drop, Ingestor, IngestResult, ingest_path
 from avcd.scan import scan_root
 
 PROFILES = load_profiles()
@@ -282,3 +283,52 @@ def test_real_frames_of_feder(catalog, shared_data):
     assert len({row["id"] for row in twins}) == len(twins)
     assert len({row["pixel_sha256"] for row in twins}) == 1
     assert catalog.frame_row(twins[0]["id"])["same_pixels"] == sorted(row["id"] for row in twins[1:])
+
+
+def many(drop, number):
+    """Small frames, one of them broken, and some that are none."""
+    rng = np.random.default_rng(5)
+    for one in range(number):
+        hdu = fits.PrimaryHDU(rng.integers(0, 60_000, (4, 5)).astype(np.uint16))
+        hdu.header.update(
+            {"IMAGETYP": "DARK", "EXPTIME": float(one), "TELESCOP": "T1", "DATE-OBS": "2026-01-15T20:00:00"}
+        )
+        hdu.writeto(drop / f"dark{one:04d}.fits")
+    (drop / "broken.fits").write_bytes((drop / "dark0000.fits").read_bytes()[:3000])
+    (drop / "notes.txt").write_text("nothing")
+    return [(Drop("drop", drop), path.name) for path in sorted(drop.iterdir())]
+
+
+def outcome_of(catalog):
+    frames = [
+        {key: row[key] for key in ("id", "path", "exposure_s", "session_id")} for row in catalog.frames(sort="id")
+    ]
+    return frames, [(row["path"], row["status"], row["sha256"]) for row in catalog.files()]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("dies", [False, True], ids=["alive", "dying"])
+def test_other_processes_read_the_same_and_nothing_is_lost_when_one_dies(
+    dies, catalog, drop, sqlite_template, tmp_path, monkeypatch, caplog
+):
+    paths = many(drop, 420)
+    shutil.copyfile(sqlite_template, tmp_path / "alone.sqlite")
+    alone = Catalog(f"sqlite:///{tmp_path / 'alone.sqlite'}")
+    with Ingestor(alone, tmp_path, LIMITS, processes=0) as ingestor:
+        wanted = list(ingestor.take(paths))
+    mine, real = os.getpid(), ingest.read_path
+
+    def read(place, relative_path, *said):
+        if dies and os.getpid() != mine and relative_path == "dark0333.fits":
+            os._exit(1)
+        return real(place, relative_path, *said)
+
+    monkeypatch.setattr(ingest, "_context", lambda: get_context("fork"))  # the readers are to know this very function
+    monkeypatch.setattr(ingest, "read_path", read)
+    with Ingestor(catalog, tmp_path, LIMITS, processes=2) as ingestor:
+        found = list(ingestor.take(paths))
+    assert found == wanted
+    assert sum(result.new_frames for _, _, result in found) == 420
+    assert outcome_of(catalog) == outcome_of(alone)
+    assert dies == ("a process that read files died" in caplog.text)
+    alone.close()
