@@ -78,7 +78,7 @@ def test_ingest(home, capsys):
         ImageFileCollection(filenames=some, keywords=["filter", "exptime", "object"])
     said.append(f"  {'peer: ccdproc':<22} {len(some) / (time.perf_counter() - start):>8.0f} frames/s   (headers only)")
     catalog = Catalog(home.database_url)
-    assert sum(1 for _ in catalog.known_files("drop")) == NUMBER
+    assert sum(1 for _ in catalog.recorded("drop")) == NUMBER
     catalog.close()
     with capsys.disabled():
         print("\n".join(said))

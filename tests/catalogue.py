@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from avcd.catalog import Catalog
+from avcd.catalog.types import given_path
 from avcd.frame import (
     Blocked,
     Card,
@@ -138,3 +139,13 @@ def statuses(catalog: Catalog) -> dict[str, str]:
 
 def states(catalog: Catalog) -> dict[str, str]:
     return {row["id"]: row["state"] for row in catalog.jobs()}
+
+
+def known_files(catalog: Catalog, root: str) -> dict[str, tuple[int, int]]:
+    """Every path that is there, as last read: relative path to (size [bytes], mtime [ns])."""
+    return {given_path(one[0]): (one[1], one[2]) for one in catalog.recorded(root) if one[4]}
+
+
+def absent_files(catalog: Catalog, root: str) -> dict[str, tuple[int, int]]:
+    """Every path that was there once and is not now, as `known_files`."""
+    return {given_path(one[0]): (one[1], one[2]) for one in catalog.recorded(root) if not one[4]}

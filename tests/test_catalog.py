@@ -13,8 +13,10 @@ from avcd.errors import ConfigError, InputError, UsageError
 from avcd.frame import Card, FileReading, Frame, FrameStatus, ImageType, MemberReading, ProductKind
 from catalogue import (
     CAMERA,
+    absent_files,
     apply,
     digest,
+    known_files,
     make_frame,
     make_plan,
     make_reading,
@@ -76,8 +78,8 @@ def test_recording_twice_is_once(catalog):
     assert catalog.record_reading("drop", reading, 2880, 5, 2000.0) == 0
     assert catalog.revision(CAMERA) == revision
     assert [row["frames"] for row in catalog.files()] == [[LIGHT.id]]
-    assert catalog.known_files("drop") == {"a/light.fits": (2880, 5)}
-    assert catalog.known_files("other") == {}
+    assert known_files(catalog, "drop") == {"a/light.fits": (2880, 5)}
+    assert known_files(catalog, "other") == {}
     assert next(iter(catalog.files()))["first_seen"] == 1000.0
 
 
@@ -100,7 +102,7 @@ def test_replaced_content_is_no_longer_linked_to_the_old_frame(catalog):
     (row,) = catalog.files()
     assert (row["frames"], row["sha256"], row["first_seen"]) == ([other.id], digest("new"), 2.0)
     assert catalog.frame_row(LIGHT.id)["files"] == []
-    assert catalog.known_files("drop") == {"x.fits": (2880, 2)}
+    assert known_files(catalog, "drop") == {"x.fits": (2880, 2)}
 
 
 def test_members_that_left_an_archive_are_absent(catalog):
@@ -134,9 +136,9 @@ def test_what_cannot_be_read_is_accounted_for(catalog):
 )
 def test_any_file_name_comes_back_byte_for_byte(catalog, name):
     catalog.record_reading("drop", make_reading(f"dir/{name}", LIGHT), 1, 1, 1.0)
-    assert catalog.known_files("drop") == {f"dir/{name}": (1, 1)}
+    assert known_files(catalog, "drop") == {f"dir/{name}": (1, 1)}
     catalog.mark_absent("drop", [f"dir/{name}"])
-    assert catalog.known_files("drop") == {}
+    assert known_files(catalog, "drop") == {}
     (row,) = catalog.files()
     json.dumps(row).encode()
     row["path"].encode()
@@ -205,8 +207,8 @@ def test_absent_files_keep_their_frames_and_come_back(catalog):
     record(catalog, LIGHT)
     path = f"{LIGHT.id[:8]}.fits"
     catalog.mark_absent("drop", [path])
-    assert catalog.known_files("drop") == {}
-    assert catalog.absent_files("drop") == {path: (2880, 1)}
+    assert known_files(catalog, "drop") == {}
+    assert absent_files(catalog, "drop") == {path: (2880, 1)}
     assert [row["present"] for row in catalog.frames()] == [False]
     catalog.mark_present("drop", [path])
     assert [row["present"] for row in catalog.frames()] == [True]

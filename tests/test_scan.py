@@ -15,6 +15,7 @@ from avcd.catalog.models import files
 from avcd.errors import StorageError
 from avcd.frame import FileReading, FrameStatus, MemberReading
 from avcd.scan import Standing, compare_root, scan_root
+from catalogue import absent_files, known_files
 
 MANY = 100_000
 ODD_NAMES = ["a", "a.fits", "a-b", "a b", "a0", "A", "ä", "é", "z", "星", "\U0001f52d", "\uffee", "dir", ".hidden", "._a.fits",
@@ -92,9 +93,9 @@ def test_after_any_mixture_of_changes_the_catalogue_is_true_again(catalog, drop,
             elif "/" in (chosen := chance.choice(there)):
                 shutil.rmtree(drop / chosen.split("/")[0])
         settle(catalog, drop)
-        assert set(catalog.known_files("drop")) == files_below(drop)
+        assert set(known_files(catalog, "drop")) == files_below(drop)
         assert scan(catalog, drop).changed == []
-        assert not set(catalog.absent_files("drop")) & files_below(drop)
+        assert not set(absent_files(catalog, "drop")) & files_below(drop)
 
 
 def test_what_was_renamed_is_one_file_that_came_and_one_that_is_gone_but_not_forgotten(catalog, drop):
@@ -103,7 +104,7 @@ def test_what_was_renamed_is_one_file_that_came_and_one_that_is_gone_but_not_for
     (drop / "a.fits").rename(drop / "b.fits")
     found = scan(catalog, drop)
     assert (found.gone, [path for path, _ in found.changed]) == (["a.fits"], ["b.fits"])
-    assert catalog.absent_files("drop").keys() == {"a.fits"}
+    assert absent_files(catalog, "drop").keys() == {"a.fits"}
 
 
 @pytest.mark.parametrize("way", ["in place", "by another file"])
@@ -149,11 +150,11 @@ def test_a_directory_in_place_of_a_file_and_back(catalog, drop):
     (drop / "a").unlink()
     write(drop / "a/b")
     settle(catalog, drop)
-    assert catalog.known_files("drop").keys() == {"a/b"}
+    assert known_files(catalog, "drop").keys() == {"a/b"}
     shutil.rmtree(drop / "a")
     write(drop / "a")
     settle(catalog, drop)
-    assert catalog.known_files("drop").keys() == {"a"}
+    assert known_files(catalog, "drop").keys() == {"a"}
 
 
 def test_a_root_that_goes_away_during_the_look_is_not_taken_for_an_empty_one(catalog, drop, monkeypatch):
@@ -171,7 +172,7 @@ def test_a_root_that_goes_away_during_the_look_is_not_taken_for_an_empty_one(cat
     with pytest.raises(StorageError, match="cannot be listed"):
         scan(catalog, drop)
     drop.mkdir()
-    assert len(catalog.known_files("drop")) == 3, "nothing was marked as gone"
+    assert len(known_files(catalog, "drop")) == 3, "nothing was marked as gone"
 
 
 def test_a_root_that_comes_back_is_as_it_was(catalog, drop):
@@ -219,7 +220,7 @@ def test_other_roots_are_left_alone(catalog, drop):
     write(drop / "a.fits")
     read(catalog, drop, "a.fits", root="nas")
     assert [path for path, _ in scan(catalog, drop).changed] == ["a.fits"]
-    assert catalog.known_files("nas").keys() == {"a.fits"}
+    assert known_files(catalog, "nas").keys() == {"a.fits"}
 
 
 def test_no_more_is_returned_than_asked_for_and_the_rest_comes_next(catalog, drop):
@@ -263,7 +264,7 @@ def test_a_hundred_thousand_files_at_once_in_memory_that_stays_flat(many, tmp_pa
         } for path, stat in found.changed]  # fmt: skip
         catalog.write(lambda connection, rows=rows: connection.execute(insert(files), rows))
     assert rounds == MANY // 20_000
-    assert catalog.known_files("drop").keys() == files_below(many)
+    assert known_files(catalog, "drop").keys() == files_below(many)
     del found, rows
     tracemalloc.start()
     found = scan_root(catalog, "drop", many, 1000.0)

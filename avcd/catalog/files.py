@@ -20,20 +20,6 @@ _PAGE = 1_000
 class Files(Recording):
     """The part of the catalogue that ingestion writes."""
 
-    def known_files(self, root: str) -> dict[str, tuple[int, int]]:
-        """Every path that is there, as last read: relative path to (size [bytes], mtime [ns])."""
-        return self._known(root, present=True)
-
-    def absent_files(self, root: str) -> dict[str, tuple[int, int]]:
-        """Every path that was there once and is not now, as `known_files`."""
-        return self._known(root, present=False)
-
-    def _known(self, root: str, *, present: bool) -> dict[str, tuple[int, int]]:
-        columns = files.c.relative_path, files.c.size, files.c.mtime_ns
-        wanted = select(*columns).where(files.c.root == root, files.c.member == "", files.c.present.is_(present))
-        with self.read() as connection:
-            return {path: (size, mtime_ns) for path, size, mtime_ns in connection.execute(wanted)}
-
     def recorded(self, root: str, below: str = "") -> Generator[Recorded]:
         """Every path ever read at or below a directory, one after the other in the order of `stored_path`.
 
