@@ -287,6 +287,8 @@ class Candidate:
     like: Frame  # the settings it stands for: a representative frame of its session, or the delivered frame itself
     bias_included: bool | None = None
     n_combined: int | None = None
+    valid_from: float | None = None  # an observer says that it serves frames from this time on, MJD UTC
+    valid_until: float | None = None  # … and until this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +327,7 @@ class ProductSpec:
     exposure_s: float | None = None
     calib_level: int = CalibLevel.CALIBRATED
     observations: tuple[str, ...] = ()
+    subject: str = ""  # the observation or session with which it is planned; "" for frames of no group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +344,7 @@ class Blocked:
     filter: str | None = None
     night: str | None = None
     inputs: tuple[InputRef, ...] = ()
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +366,16 @@ class ProductFact:
     slot: str
     status: ProductStatus
     wcs: Wcs = Wcs.NONE
+    published: float = 0.0  # seconds since the epoch
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # of masters
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An observer's word that a master is good, and for which times (MJD UTC; None: no limit)."""
+
+    valid_from: float | None = None
+    valid_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,6 +385,7 @@ class Snapshot:
     camera: str
     frames: tuple[Frame, ...] = ()
     rejected: frozenset[str] = frozenset()  # ids of frames and products that a flag rejects
+    approved: Mapping[str, Approval] = field(default_factory=dict)  # ids of masters that an observer approved
     closures: Mapping[str, Closure] = field(default_factory=dict)
     products: Mapping[str, ProductFact] = field(default_factory=dict)
     dead: frozenset[str] = frozenset()  # ids of products whose jobs died

@@ -8,11 +8,11 @@ import sqlite3
 import tracemalloc
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from avcd.catalog import Catalog
 from avcd.catalog.copying import Contents, backup_catalog, copy_catalog
-from avcd.catalog.models import files, frames, metadata, metrics
+from avcd.catalog.models import associations, candidates, files, frames, metadata, metrics, unplanned
 from avcd.catalog.rows import frame_to_row
 from avcd.daemon.lock import HomeLock
 from avcd.errors import ConfigError, StorageError, UsageError
@@ -47,6 +47,17 @@ def fill(catalog: Catalog) -> None:
     translator = Translator(load_profiles(), {"drop": (None, None)})
     catalog.correct([LIGHT.id], {"filter": "g"}, "the wheel stuck", "Ann", 7.0, translator)
     catalog.outdate(translator)
+    camera = LIGHT.camera
+    like = {"telescope": "T20", "t_min": 1 / 3}
+    master = {"id": "m", "camera": camera, "subject": "s", "kind": "bias", "origin": "frame", "like": like}
+    choice = {"id": LIGHT.id, "camera": camera, "subject": "o", "best": True, "missing": {"dark": "keiner für ζ"}}
+
+    def derived(connection: Connection) -> None:
+        connection.execute(insert(unplanned).values(camera=camera, subject="s", version=2))
+        connection.execute(insert(candidates).values(**master))
+        connection.execute(insert(associations).values(**choice))
+
+    catalog.write(derived)
 
 
 def new_catalog(template, path) -> Catalog:

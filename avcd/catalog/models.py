@@ -169,6 +169,7 @@ class Product(_Base, table=True):
 
     # One product serves in a slot: the constraint, not the code, says so.
     __table_args__ = (
+        Index("ix_product_camera", "camera", "subject"),
         Index(
             "uq_product_serving",
             "camera",
@@ -181,6 +182,7 @@ class Product(_Base, table=True):
 
     id: str = _key()
     camera: str = _text()
+    subject: str = _text()  # the observation or session it belongs to; "" for neither
     kind: str = _text(index=True)
     slot: str = _text(index=True)
     status: str = _text()
@@ -234,10 +236,11 @@ class Metric(_Base, table=True):
 class Job(_Base, table=True):
     """A product to be made (``id`` is its id), or one that cannot be made yet (state "blocked")."""
 
-    __table_args__ = (Index(None, "state", "priority", "id"),)
+    __table_args__ = (Index(None, "state", "priority", "id"), Index("ix_job_camera", "camera", "subject"))
 
     id: str = _key()
-    camera: str = _text(index=True)
+    camera: str = _text()
+    subject: str = _text()
     kind: str = _text()
     state: str = _text()
     slot: str = _text()
@@ -284,9 +287,16 @@ class Attempt(_Base, table=True):
 
 
 class Flag(_Base, table=True):
-    """What an observer said of a frame or product: rejected, or a note. Withdrawn, never deleted."""
+    """What an observer said of a frame or product: rejected, approved, or a note. Withdrawn, never deleted."""
 
     __table_args__ = (
+        Index(
+            "uq_flag_approved",
+            "subject",
+            unique=True,
+            sqlite_where=text("active AND kind = 'approve'"),
+            postgresql_where=text("active AND kind = 'approve'"),
+        ),
         Index(
             "uq_flag_rejected",
             "subject",
@@ -302,6 +312,8 @@ class Flag(_Base, table=True):
     who: str = _text()
     flagged_at: float = _seconds()
     reason: str = _text()
+    valid_from: float | None = _maybe_number()  # of an approved master: MJD UTC, None for no limit
+    valid_until: float | None = _maybe_number()
     active: bool = True
     withdrawn_by: str | None = _maybe_text()
     withdrawn_at: float | None = _maybe_number()
@@ -368,6 +380,66 @@ class Touched(_Base, table=True):
     version: int = 1
 
 
+class Unplanned(_Base, table=True):
+    """The observations and sessions whose facts changed since they were planned; ``version`` counts the changes.
+
+    Subject "" stands for the frames of no group, "*" for all that a camera has.
+    """
+
+    camera: str = _key()
+    subject: str = _key()
+    version: int = 1
+
+
+class CandidateRow(_Base, table=True):
+    """A master that may serve, as the plan of its session left it: `avcd.frame.Candidate`."""
+
+    __tablename__ = "candidate"
+    __table_args__ = (Index("ix_candidate_camera", "camera", "kind"),)
+
+    id: str = _key()
+    camera: str = _text()
+    subject: str = _text()
+    kind: str = _text()  # bias, dark or flat
+    origin: str = _text()
+    like: dict[str, Any] = _json()  # the settings it stands for
+    bias_included: bool | None = None
+    n_combined: int | None = None
+    mask: str | None = _maybe_text()  # the bad pixel mask made from a dark
+    valid_from: float | None = _maybe_number()
+    valid_until: float | None = _maybe_number()
+
+
+class Association(_Base, table=True):
+    """What was chosen for a science frame, or for a session of darks or flats (``id`` is then its subject)."""
+
+    __table_args__ = (
+        Index("ix_association_camera", "camera", "t_min"),
+        Index("ix_association_subject", "subject"),
+        Index(
+            "ix_association_missing",
+            "camera",
+            "night",
+            sqlite_where=text("missing IS NOT NULL"),
+            postgresql_where=text("missing IS NOT NULL"),
+        ),
+    )
+
+    id: str = _key()
+    camera: str = _text()
+    subject: str = _text()
+    t_min: float | None = _maybe_number()
+    night: str | None = _maybe_text()
+    bias: str | None = _maybe_text()
+    bias_days: float | None = _maybe_number()  # between the frame and what was chosen
+    dark: str | None = _maybe_text()
+    dark_days: float | None = _maybe_number()
+    flat: str | None = _maybe_text()
+    flat_days: float | None = _maybe_number()
+    best: bool = True  # what was chosen is of the best tier of its kind, so that only a nearer one could replace it
+    missing: dict[str, str] | None = Field(default=None, sa_type=json_column(), nullable=True)  # kind to reason
+
+
 def _table(model: type[SQLModel]) -> Table:
     table = model.__table__  # type: ignore[attr-defined]
     assert isinstance(table, Table)
@@ -390,3 +462,6 @@ outdated = _table(Outdated)
 translations = _table(Translation)
 closures = _table(ClosureRow)
 touched = _table(Touched)
+unplanned = _table(Unplanned)
+candidates = _table(CandidateRow)
+associations = _table(Association)
