@@ -214,6 +214,11 @@ class Frame:
         return {name: getattr(self, name) for name in names}
 
     @property
+    def subject(self) -> str:
+        """The observation or session a frame is planned with; "" for neither."""
+        return self.obs_id or self.session_id or ""
+
+    @property
     def camera(self) -> str:
         """The camera, or its one detector, a frame belongs to; frames of different cameras never meet."""
         detector = f"/{self.detector}" if self.detector else ""
@@ -289,6 +294,29 @@ class Candidate:
     n_combined: int | None = None
     valid_from: float | None = None  # an observer says that it serves frames from this time on, MJD UTC
     valid_until: float | None = None  # … and until this one
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """A candidate with its place in the plan."""
+
+    kind: str  # "bias", "dark" or "flat"
+    subject: str  # its session; "" for a delivered one
+    candidate: Candidate
+    mask: str | None = None  # the bad pixel mask that is made from a dark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Association:
+    """What was chosen for one science frame, or for one session of darks or flats (``id`` is its subject then)."""
+
+    id: str
+    subject: str
+    t_min: float | None
+    night: str | None
+    chosen: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # kind to (id, days between)
+    best: bool = True  # each is of the best tier of its kind: only one that is nearer in time could take its place
+    missing: Mapping[str, str] = field(default_factory=dict)  # kind to reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,9 +408,11 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The catalogue's facts about one camera, all the planner may look at."""
+    """The catalogue's facts about one camera, or about some of its groups: all the planner may look at."""
 
     camera: str
+    subjects: frozenset[str] | None = None  # the observations and sessions it is about ("": no group); None: all
+    masters: tuple[Master, ...] = ()  # what the camera's other groups offer, as it was planned
     frames: tuple[Frame, ...] = ()
     rejected: frozenset[str] = frozenset()  # ids of frames and products that a flag rejects
     approved: Mapping[str, Approval] = field(default_factory=dict)  # ids of masters that an observer approved
@@ -393,11 +423,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What should exist for one camera."""
+    """What should exist for one camera, or for some of its groups."""
 
     camera: str
     specs: tuple[ProductSpec, ...] = ()
     blocked: tuple[Blocked, ...] = ()
+    subjects: frozenset[str] | None = None  # those of its snapshot
+    masters: tuple[Master, ...] = ()  # that may serve, of these subjects
+    associations: tuple[Association, ...] = ()
+    kept: frozenset[str] = frozenset()  # products that go on serving while their successors are held
 
 
 def canonical_json(value: Any) -> str:

@@ -117,7 +117,7 @@ def make_plan(*specs: ProductSpec, blocked: tuple[Blocked, ...] = ()) -> Plan:
 
 
 def apply(catalog: Catalog, *specs: ProductSpec, blocked: tuple[Blocked, ...] = (), digest: str = "d"):
-    return catalog.apply_plan(make_plan(*specs, blocked=blocked), digest, catalog.revision(CAMERA))
+    return catalog.apply_plan(make_plan(*specs, blocked=blocked), digest, catalog.unplanned(CAMERA, digest))
 
 
 def published(spec: ProductSpec, **changes) -> Published:

@@ -197,9 +197,9 @@ def test_every_new_fact_asks_for_a_plan_and_a_plan_settles_it(catalog):
     apply(catalog)
     assert catalog.cameras_to_plan("d") == []
     assert catalog.cameras_to_plan("other recipes") == [CAMERA]
-    revision = catalog.revision(CAMERA)
+    facts = catalog.unplanned(CAMERA, "d")
     record(catalog, make_frame("late"))
-    catalog.apply_plan(make_plan(), "d", revision)
+    catalog.apply_plan(make_plan(), "d", facts)
     assert catalog.cameras_to_plan("d") == [CAMERA], "a plan made before the late frame does not cover it"
 
 

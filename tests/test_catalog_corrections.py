@@ -57,7 +57,7 @@ def planned(catalog: Catalog, camera: str = CAMERA):
     for group in catalog.open_groups():
         catalog.close_group(group.subject, group.members, "idle", 3000.0)
     found = plan(catalog.snapshot(camera), load_recipes(), load_rules(), Processing())
-    catalog.apply_plan(found, "digest", catalog.revision(camera))
+    catalog.apply_plan(found, "digest", catalog.unplanned(camera, "digest"))
     return found
 
 

@@ -351,7 +351,9 @@ def test_two_cameras_may_have_slots_of_one_name(filled):
     apply(filled, STACK_A, RED_A)
     run(filled)
     other = make_spec(ProductKind.STACK, "stack", instrument="Guider")
-    filled.apply_plan(dataclasses.replace(make_plan(other), camera="T20/Guider"), "d", 1)
+    filled.apply_plan(
+        dataclasses.replace(make_plan(other), camera="T20/Guider"), "d", filled.unplanned("T20/Guider", "d")
+    )
     run(filled)
     assert statuses(filled)[STACK_A.id] == statuses(filled)[other.id] == "final"
 
@@ -361,7 +363,9 @@ def test_a_product_follows_its_frames_to_another_camera(filled):
     apply(filled, RED_A)
     run(filled)
     corrected = dataclasses.replace(RED_A, instrument="CCD2", target_name="M 43")
-    filled.apply_plan(dataclasses.replace(make_plan(corrected), camera="T20/CCD2"), "d", 1)
+    filled.apply_plan(
+        dataclasses.replace(make_plan(corrected), camera="T20/CCD2"), "d", filled.unplanned("T20/CCD2", "d")
+    )
     apply(filled)
     row = filled.product_row(RED_A.id)
     assert (row["status"], row["camera"], row["target_name"]) == ("final", "T20/CCD2", "M 43")
@@ -506,10 +510,10 @@ def test_a_plan_from_older_facts_withdraws_nothing_of_a_newer_one(catalog):
     """Two daemons plan one camera; the slower one read its facts before the last frame came."""
     record(catalog, make_frame("a"))
     of_a = make_spec(ProductKind.REDUCED, "a", of_frame(make_frame("a")))
-    older = catalog.revision(CAMERA)
+    older = catalog.unplanned(CAMERA, "alike")
     record(catalog, make_frame("b"))
     of_b = make_spec(ProductKind.REDUCED, "b", of_frame(make_frame("b")))
-    newer = catalog.revision(CAMERA)
+    newer = catalog.unplanned(CAMERA, "alike")
     catalog.apply_plan(make_plan(of_a, of_b), "alike", newer)
     assert catalog.apply_plan(make_plan(of_a), "alike", older).withdrawn == 0
     assert {row["slot"] for row in catalog.jobs()} == {"a", "b"}

@@ -50,7 +50,7 @@ def made_home(tmp_path_factory):
     for group in catalog.open_groups():
         if not group.is_observation:
             catalog.close_group(group.subject, group.members, "quiet", 1500.0)
-    catalog.apply_plan(make_plan(MASTER, REDUCED, PREVIEW), "by hand", catalog.revision("T20/CCD"))
+    catalog.apply_plan(make_plan(MASTER, REDUCED, PREVIEW), "by hand", catalog.unplanned("T20/CCD", "by hand"))
     while (claim := catalog.claim_job("test", 60, 2000.0)) is not None:
         wcs = Wcs.SOLVED if claim.spec.kind is ProductKind.REDUCED else Wcs.NONE
         catalog.finish_job(claim, published(claim.spec, metrics={"fwhm_px": 2.5, "stars": 41}, wcs=wcs), 2000.0)

@@ -5,6 +5,7 @@ SQLite by default, PostgreSQL by URL; one code, and one suite of tests over both
 
 from __future__ import annotations
 
+from avcd.catalog.candidates import Reach
 from avcd.catalog.closures import Closures
 from avcd.catalog.corrections import Corrections
 from avcd.catalog.files import Files
@@ -12,11 +13,12 @@ from avcd.catalog.flags import Flags
 from avcd.catalog.jobs import Jobs
 from avcd.catalog.plans import PlanCounts, Plans
 from avcd.catalog.queries import Queries
+from avcd.catalog.snapshots import Snapshots
 
-__all__ = ["Catalog", "PlanCounts"]
+__all__ = ["Catalog", "PlanCounts", "Reach"]
 
 
-class Catalog(Files, Plans, Jobs, Closures, Flags, Corrections, Queries):
+class Catalog(Files, Snapshots, Plans, Jobs, Closures, Flags, Corrections, Queries):
     """One database, seen from every side: files, plans, jobs, completion, flags, corrections, queries.
 
     Every method is one transaction. Those that change facts of a camera raise its revision in the same one, so that

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, or_, select
 
-from avcd.catalog.facts import bump_cameras
+from avcd.catalog.facts import facts_changed
 from avcd.catalog.models import closures, file_frames, files, flags, frames, touched
 from avcd.catalog.session import Database, chunks, fetch, insert_new
 from avcd.frame import Closure, FrameStatus, Group, ImageType
@@ -54,7 +54,8 @@ class Closures(Database):
                     return last_closures(connection, [subject])[subject]
                 last = Closure(subject, wanted, rule, revision)
                 mine = or_(frames.c.obs_id == subject, frames.c.session_id == subject)
-                bump_cameras(connection, connection.execute(select(frames.c.camera).where(mine).distinct()).scalars())
+                of_group = connection.execute(select(frames.c.camera).where(mine).distinct()).scalars()
+                facts_changed(connection, [(camera, subject) for camera in of_group])
             members_now = tuple(sorted(one["id"] for one in _members(connection, [subject])))
             if members_now == wanted:
                 same = and_(touched.c.subject == subject, touched.c.version == version)

@@ -1,22 +1,37 @@
-"""What follows from every change of a fact: the camera's revision goes up, the group may be open again."""
+"""What follows from every change of a fact: the group is planned again, and may be open again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from avcd.catalog.models import cameras, touched
+from avcd.catalog.models import cameras, touched, unplanned
 from avcd.catalog.session import insert_ignoring
 
+EVERYTHING = "*"  # the subject that stands for all of a camera
 
-def bump_cameras(connection: Connection, names: Iterable[str]) -> None:
-    """Raise the revision of every camera named, so that it is planned again."""
-    # In one order, so that two writers never wait for each other.
-    for name in sorted(set(names)):
+
+def group_of(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The camera and the subject that a frame's row is planned with."""
+    return row["camera"], row["obs_id"] or row["session_id"] or ""
+
+
+def facts_changed(connection: Connection, groups: Iterable[tuple[str, str]]) -> None:
+    """Have groups planned again.
+
+    Parameters
+    ----------
+    groups
+        (camera, subject): an observation or session, "" for the camera's frames of neither, "*" for all it has.
+    """
+    changed = sorted(set(groups))  # in one order, so that two writers never wait for each other
+    for name in sorted({camera for camera, _ in changed}):
         insert_ignoring(connection, cameras, {"name": name, "revision": 0})
         connection.execute(update(cameras).where(cameras.c.name == name).values(revision=cameras.c.revision + 1))
+    _count(connection, unplanned, [{"camera": camera, "subject": subject} for camera, subject in changed])
 
 
 def lock_camera(connection: Connection, name: str) -> int:
@@ -36,12 +51,15 @@ def lock_camera(connection: Connection, name: str) -> int:
 
 def touch_groups(connection: Connection, subjects: Iterable[str | None]) -> None:
     """Note that the members of these groups changed."""
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
-    statement = insert(touched)
-    # Counted, not only noted: a closure made meanwhile from the members before must not wipe this out.
+    _count(connection, touched, [{"subject": one} for one in sorted({one for one in subjects if one is not None})])
+
+
+def _count(connection: Connection, table: Table, keys: Sequence[Mapping[str, Any]]) -> None:
+    """Count a change of each key: what is made meanwhile from the facts before must not wipe the change out."""
+    if not keys:
+        return
+    statement = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     counted = statement.on_conflict_do_update(
-        index_elements=[touched.c.subject], set_={"version": touched.c.version + 1}
+        index_elements=[table.c[name] for name in keys[0]], set_={"version": table.c.version + 1}
     )
-    rows = [{"subject": subject, "version": 1} for subject in sorted({one for one in subjects if one is not None})]
-    if rows:
-        connection.execute(counted, rows)
+    connection.execute(counted, [{**key, "version": 1} for key in keys])

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 
 from sqlalchemy import Connection, Text, and_, literal, or_, select, type_coerce, update
 
-from avcd.catalog.facts import bump_cameras
+from avcd.catalog.facts import facts_changed
 from avcd.catalog.models import file_frames, files
 from avcd.catalog.recording import Recording, forget_dead_jobs, without_file
 from avcd.catalog.session import chunks
@@ -64,7 +64,7 @@ class Files(Recording):
                 if present:
                     held = select(file_frames.c.frame).join(files).where(here)
                     lost = without_file(connection, connection.execute(held).scalars())
-                    bump_cameras(connection, forget_dead_jobs(connection, lost))
+                    facts_changed(connection, forget_dead_jobs(connection, lost))
                 # Members stay absent that went before the archive itself did: they have no frame any more.
                 linked = files.c.id.in_(select(file_frames.c.file))
                 back = or_(files.c.member == "", linked) if present else files.c.present

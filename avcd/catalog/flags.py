@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
 
-from avcd.catalog.facts import bump_cameras, touch_groups
+from avcd.catalog.facts import facts_changed, group_of, touch_groups
 from avcd.catalog.models import file_frames, files, flags, frames, products
-from avcd.catalog.session import Database, insert_new
+from avcd.catalog.session import Database, fetch_first, insert_new
 from avcd.errors import UsageError
 from avcd.frame import ProductStatus
 
@@ -39,12 +39,12 @@ class Flags(Database):
         row = {"subject": subject, "kind": kind, "who": who, "flagged_at": now, "reason": reason, "active": True}
 
         def work(connection: Connection) -> None:
-            camera = _camera_of(connection, subject)
+            _check_known(connection, subject)
             if kind == "note":
                 connection.execute(insert(flags).values(**row))
             elif insert_new(connection, flags, row, "id"):
                 _set_product(connection, subject, ProductStatus.REJECTED)
-                _facts_changed(connection, subject, camera)
+                _facts_changed(connection, subject)
 
         self.write(work)
 
@@ -60,11 +60,11 @@ class Flags(Database):
         values = {"active": False, "withdrawn_by": who, "withdrawn_at": now, "withdrawn_reason": reason}
 
         def work(connection: Connection) -> None:
-            camera = _camera_of(connection, subject)
+            _check_known(connection, subject)
             if not connection.execute(update(flags).where(active).values(**values)).rowcount:
                 raise UsageError(f"{subject[:12]} is not rejected")
             _set_product(connection, subject, ProductStatus.SUPERSEDED)
-            _facts_changed(connection, subject, camera)
+            _facts_changed(connection, subject)
 
         self.write(work)
 
@@ -116,19 +116,25 @@ def _named(*conditions: Any) -> Any:
     )
 
 
-def _camera_of(connection: Connection, subject: str) -> str:
-    for table in (frames, products):
-        camera = connection.execute(select(table.c.camera).where(table.c.id == subject)).scalar()
-        if camera is not None:
-            return str(camera)
-    raise UsageError(f"there is no frame or product {subject}")
+def _check_known(connection: Connection, subject: str) -> None:
+    known = [
+        connection.execute(select(table.c.id).where(table.c.id == subject)).first() for table in (frames, products)
+    ]
+    if not any(known):
+        raise UsageError(f"there is no frame or product {subject}")
 
 
 def _set_product(connection: Connection, subject: str, status: ProductStatus) -> None:
     connection.execute(update(products).where(products.c.id == subject).values(status=status))
 
 
-def _facts_changed(connection: Connection, subject: str, camera: str) -> None:
-    groups = connection.execute(select(frames.c.obs_id, frames.c.session_id).where(frames.c.id == subject)).first()
-    touch_groups(connection, groups or ())
-    bump_cameras(connection, [camera])
+def _facts_changed(connection: Connection, subject: str) -> None:
+    frame = fetch_first(
+        connection, select(frames.c.camera, frames.c.obs_id, frames.c.session_id).where(frames.c.id == subject)
+    )
+    if frame is not None:
+        touch_groups(connection, (frame["obs_id"], frame["session_id"]))
+        facts_changed(connection, [group_of(frame)])
+    product = connection.execute(select(products.c.camera, products.c.subject).where(products.c.id == subject)).first()
+    if product is not None:
+        facts_changed(connection, [(product.camera, product.subject)])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
-from avcd.catalog.facts import bump_cameras, lock_camera
+from avcd.catalog.facts import facts_changed, lock_camera
 from avcd.catalog.inputs import resolve_inputs
 from avcd.catalog.models import attempts, job_inputs, jobs, metrics, product_inputs, products
 from avcd.catalog.plans import SERVING
@@ -78,11 +79,16 @@ class Jobs(Database):
         with self.read() as connection:
             return frozenset(connection.execute(held).scalars())
 
-    def finish_job(self, claim: Claim, published: Published, now: float) -> None:
+    def finish_job(self, claim: Claim, published: Published, now: float, held: str = "") -> None:
         """Record a product and end its job, in one transaction.
 
         The product serves in its slot and supersedes what did; jobs that waited for it alone become ready. A product
         that the plan dropped while it was made is recorded as superseded.
+
+        Parameters
+        ----------
+        held
+            Why the product is to be approved before it may serve; what served in its slot goes on.
 
         Raises
         ------
@@ -93,14 +99,20 @@ class Jobs(Database):
         def work(connection: Connection) -> None:
             job = _locked_job(connection, claim)
             status = spec_from_json(job["spec"]).status if job["wanted"] else ProductStatus.SUPERSEDED
-            held = select(products.c.status).where(products.c.id == claim.spec.id)
-            if connection.execute(held).scalar() == ProductStatus.REJECTED:
+            before = select(products.c.status).where(products.c.id == claim.spec.id)
+            reason = claim.spec.reason
+            if connection.execute(before).scalar() == ProductStatus.REJECTED:
                 status = ProductStatus.REJECTED
-            _record_product(connection, job["camera"], claim, published, status, now)
+            elif held and status in (ProductStatus.FINAL, ProductStatus.PROVISIONAL):
+                status, reason = ProductStatus.HELD, held
+            made = replace(claim, spec=replace(claim.spec, reason=reason))
+            _record_product(connection, job["camera"], made, published, status, now)
             values = {**_FREE, "state": JobState.DONE, "not_before": None, "wanted": True}
             connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(**values))
             _end_attempt(connection, claim, "done", "", now)
-            if status is not ProductStatus.REJECTED:
+            if status is ProductStatus.HELD:
+                facts_changed(connection, [(job["camera"], job["subject"])])
+            elif status is not ProductStatus.REJECTED:
                 _make_ready(connection, claim.spec.id)
 
         self.write(work)
@@ -145,7 +157,7 @@ class Jobs(Database):
                 connection.execute(update(jobs).where(here).values(**values))
                 return JobState.READY
             connection.execute(update(jobs).where(here).values(**_FREE, state=JobState.DEAD, reason=error))
-            bump_cameras(connection, [job["camera"]])
+            facts_changed(connection, [(job["camera"], job["subject"])])
             return JobState.DEAD
 
         return self.write(work)
@@ -180,9 +192,10 @@ class Jobs(Database):
 
         def work(connection: Connection) -> bool:
             dead = and_(jobs.c.id == job_id, jobs.c.state == JobState.DEAD)
-            camera = connection.execute(delete(jobs).where(dead).returning(jobs.c.camera)).scalar()
-            bump_cameras(connection, [] if camera is None else [camera])
-            return camera is not None
+            gone = connection.execute(delete(jobs).where(dead).returning(jobs.c.camera, jobs.c.subject))
+            groups = [(row.camera, row.subject) for row in gone]
+            facts_changed(connection, groups)
+            return bool(groups)
 
         return self.write(work)
 
@@ -195,12 +208,11 @@ class Jobs(Database):
                 attempts.c.number == jobs.c.attempts,
                 attempts.c.outcome == "interrupted",
             )
-            found = connection.execute(
-                delete(jobs).where(jobs.c.state == JobState.DEAD, passing).returning(jobs.c.camera)
-            )
-            cameras = list(found.scalars())
-            bump_cameras(connection, sorted(set(cameras)))
-            return len(cameras)
+            dead = delete(jobs).where(jobs.c.state == JobState.DEAD, passing)
+            gone = connection.execute(dead.returning(jobs.c.camera, jobs.c.subject))
+            groups = [(row.camera, row.subject) for row in gone]
+            facts_changed(connection, groups)
+            return len(groups)
 
         return self.write(work)
 
@@ -280,7 +292,7 @@ def _record_product(
 ) -> None:
     spec = claim.spec
     others = and_(products.c.camera == camera, products.c.slot == spec.slot, products.c.id != spec.id)
-    if status in SERVING:
+    if status in (ProductStatus.FINAL, ProductStatus.PROVISIONAL):
         retired = update(products).where(others, products.c.status.in_(SERVING))
         connection.execute(retired.values(status=ProductStatus.SUPERSEDED))
     newest = connection.execute(select(func.max(products.c.revision)).where(others)).scalar() or 0
@@ -309,7 +321,18 @@ def _record_product(
 
 def _product_row(spec: ProductSpec, published: Published) -> dict[str, Any]:
     main, *extra = published.files
-    names = ("id", "slot", "recipe", "recipe_version", "telescope", "instrument", "target_name", "filter", "night")
+    names = (
+        "id",
+        "subject",
+        "slot",
+        "recipe",
+        "recipe_version",
+        "telescope",
+        "instrument",
+        "target_name",
+        "filter",
+        "night",
+    )
     return {
         **{name: getattr(spec, name) for name in (*names, "exposure_s", "calib_level", "reason")},
         "kind": str(spec.kind),
@@ -330,7 +353,8 @@ def _product_row(spec: ProductSpec, published: Published) -> dict[str, Any]:
 def _make_ready(connection: Connection, product_id: str) -> None:
     """Jobs that waited for this product, and whose other product inputs exist too, are ready."""
     waiting = select(job_inputs.c.job).where(job_inputs.c.id == product_id, job_inputs.c.origin == "product")
-    usable = exists().where(products.c.id == job_inputs.c.id, products.c.status != ProductStatus.REJECTED)
+    useless = (ProductStatus.REJECTED, ProductStatus.HELD)
+    usable = exists().where(products.c.id == job_inputs.c.id, products.c.status.not_in(useless))
     missing = exists().where(job_inputs.c.job == jobs.c.id, job_inputs.c.origin == "product", ~usable)
     here = and_(jobs.c.state == JobState.WAITING, jobs.c.id.in_(waiting), ~missing)
     connection.execute(update(jobs).where(here).values(state=JobState.READY))

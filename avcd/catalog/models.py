@@ -77,6 +77,7 @@ class Camera(_Base, table=True):
     revision: int = 1
     planned_revision: int | None = None
     planned_digest: str | None = _maybe_text()
+    masters_version: int = 0  # counts the plans that changed what may serve
 
 
 class FrameRow(_Base, table=True):

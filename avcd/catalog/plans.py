@@ -6,29 +6,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from avcd.catalog.closures import last_closures
+from avcd.catalog.candidates import write_associations, write_masters
 from avcd.catalog.facts import lock_camera
-from avcd.catalog.models import cameras, flags, frames, job_inputs, jobs, products
-from avcd.catalog.rows import FRAME_FIELDS, job_to_row, row_to_frame
+from avcd.catalog.models import cameras, job_inputs, jobs, products, unplanned
+from avcd.catalog.rows import job_to_row
 from avcd.catalog.session import Database, chunks, fetch, insert_ignoring, upsert
-from avcd.frame import (
-    Blocked,
-    FrameStatus,
-    JobState,
-    Plan,
-    ProductFact,
-    ProductKind,
-    ProductSpec,
-    ProductStatus,
-    Snapshot,
-    Wcs,
-)
+from avcd.catalog.snapshots import Unplanned
+from avcd.frame import Blocked, JobState, Plan, ProductSpec, ProductStatus
 
 SERVING = (ProductStatus.FINAL, ProductStatus.PROVISIONAL, ProductStatus.HELD)
 # What a plan says of a product that exists already, beside its status.
-_CONFIRMED = ("camera", "slot", "reason", "telescope", "instrument", "target_name", "filter", "night", "observations")
+_CONFIRMED = (
+    "camera",
+    "subject",
+    "slot",
+    "reason",
+    "telescope",
+    "instrument",
+    "target_name",
+    "filter",
+    "night",
+    "observations",
+)
 _WITHDRAWABLE = (JobState.WAITING, JobState.READY, JobState.BLOCKED)
 
 
@@ -50,65 +51,12 @@ class PlanCounts:
 
 
 class Plans(Database):
-    """The part of the catalogue that the planner reads and writes."""
+    """The part of the catalogue that plans are written into."""
 
-    def cameras(self) -> list[str]:
-        """Every camera with frames."""
-        with self.read() as connection:
-            return sorted(connection.execute(select(frames.c.camera).distinct()).scalars())
-
-    def cameras_to_plan(self, digest: str) -> list[str]:
-        """The cameras whose facts, or the ``digest`` of recipes, rules and settings, changed since they were planned."""
-        current = and_(cameras.c.planned_revision == cameras.c.revision, cameras.c.planned_digest == digest)
-        never = or_(cameras.c.planned_revision.is_(None), cameras.c.planned_digest.is_(None))
-        with self.read() as connection:
-            return sorted(connection.execute(select(cameras.c.name).where(or_(never, ~current))).scalars())
-
-    def planned_digests(self) -> dict[str, str | None]:
-        """The digest that each camera was last planned with, by whichever daemon."""
-        with self.read() as connection:
-            found = connection.execute(select(cameras.c.name, cameras.c.planned_digest))
-            return {row.name: row.planned_digest for row in found}
-
-    def revision(self, camera: str) -> int:
-        """How often a camera's facts have changed; 0 for one that is not known."""
-        with self.read() as connection:
-            return connection.execute(select(cameras.c.revision).where(cameras.c.name == camera)).scalar() or 0
-
-    def snapshot(self, camera: str) -> Snapshot:
-        """All facts of one camera, of one moment; the frames' cards are left out."""
-        here = frames.c.camera == camera
-        columns = [frames.c[name] for name in FRAME_FIELDS]
-        usable = select(*columns).where(here, frames.c.status == FrameStatus.OK).order_by(frames.c.id)
-        rejecting = flags.c.active & (flags.c.kind == "reject")
-        rejected_frames = select(flags.c.subject).join(frames, frames.c.id == flags.c.subject).where(rejecting, here)
-        made = products.c.camera == camera
-        rejected_products = select(flags.c.subject).join(products, products.c.id == flags.c.subject)
-        died = select(jobs.c.id).where(jobs.c.camera == camera, jobs.c.state == JobState.DEAD)
-        with self.read() as connection:
-            rejected = set(connection.execute(rejected_frames).scalars())
-            rejected |= set(connection.execute(rejected_products.where(rejecting, made)).scalars())
-            found = [row_to_frame(row) for row in fetch(connection, usable)]
-            subjects = {one.obs_id or one.session_id for one in found} - {None}
-            facts = connection.execute(
-                select(products.c.id, products.c.kind, products.c.slot, products.c.status, products.c.wcs).where(made)
-            )
-            return Snapshot(
-                camera=camera,
-                frames=tuple(found),
-                rejected=frozenset(rejected),
-                closures=last_closures(connection, {str(one) for one in subjects}),
-                products={
-                    one.id: ProductFact(
-                        one.id, ProductKind(one.kind), one.slot, ProductStatus(one.status), Wcs(one.wcs)
-                    )
-                    for one in facts
-                },
-                dead=frozenset(connection.execute(died).scalars()),
-            )
-
-    def apply_plan(self, plan: Plan, digest: str, revision: int) -> PlanCounts:
+    def apply_plan(self, plan: Plan, digest: str, facts: Unplanned) -> PlanCounts:
         """Make the catalogue's jobs and products those of a plan, in one transaction.
+
+        A plan of some groups changes nothing of the others.
 
         What should exist and does not becomes a job; what exists, was superseded and is right again serves again;
         what exists and should not is superseded, except where its successor is still to be made: then it serves
@@ -118,8 +66,9 @@ class Plans(Database):
         ----------
         digest
             What the plan depended on beside the facts.
-        revision
-            The camera's revision that the plan was made from; facts that changed since cause another plan.
+        facts
+            What the plan was made from; facts that changed since cause another plan. When somebody else planned
+            the camera meanwhile, nothing is written: the groups are still to be planned.
 
         Raises
         ------
@@ -130,7 +79,7 @@ class Plans(Database):
         if len(set(slots)) != len(slots):
             twice = sorted({one for one in slots if slots.count(one) > 1})
             raise ValueError(f"{plan.camera}: two products for one slot: {', '.join(twice)}")
-        return self.write(lambda connection: _Application(connection, plan).apply(digest, revision))
+        return self.write(lambda connection: _Application(connection, plan).apply(digest, facts))
 
 
 class _Application:
@@ -141,11 +90,11 @@ class _Application:
         self._plan = plan
         self._camera = plan.camera
 
-    def apply(self, digest: str, revision: int) -> PlanCounts:
+    def apply(self, digest: str, facts: Unplanned) -> PlanCounts:
         connection, camera = self._connection, self._camera
-        insert_ignoring(connection, cameras, {"name": camera, "revision": revision})
+        insert_ignoring(connection, cameras, {"name": camera, "revision": facts.revision})
         lock_camera(connection, camera)
-        if self._is_outdated(digest, revision):
+        if self._was_planned_since(facts):
             return PlanCounts()
         self._load()
         specs = {one.id: one for one in self._plan.specs}
@@ -156,16 +105,23 @@ class _Application:
         superseded = self._supersede(specs, {one.slot for one in missing})
         for identity in sorted(kept | revived):
             self._confirm(specs[identity])
+        self._keep()
         added = self._write_jobs(missing, self._plan.blocked)
         withdrawn = self._withdraw({one.id for one in missing} | {one.id for one in self._plan.blocked})
-        planned = {"planned_revision": revision, "planned_digest": digest}
+        planned: dict[str, Any] = {"planned_revision": facts.revision, "planned_digest": digest}
+        if write_masters(connection, camera, self._plan.subjects, self._plan.masters):
+            planned["masters_version"] = cameras.c.masters_version + 1
+        write_associations(connection, camera, self._plan.subjects, self._plan.associations)
         connection.execute(update(cameras).where(cameras.c.name == camera).values(**planned))
+        for subject, version in facts.versions:
+            done = and_(unplanned.c.camera == camera, unplanned.c.subject == subject, unplanned.c.version == version)
+            connection.execute(delete(unplanned).where(done))
         return PlanCounts(len(kept), added, len(revived), superseded, withdrawn, len(self._plan.blocked))
 
-    def _is_outdated(self, digest: str, revision: int) -> bool:
-        """Whether another daemon has planned alike from newer facts: what it asked for must not be withdrawn."""
-        newer = select(cameras.c.name).where(cameras.c.name == self._camera, cameras.c.planned_digest == digest)
-        return self._connection.execute(newer.where(cameras.c.planned_revision > revision)).first() is not None
+    def _was_planned_since(self, facts: Unplanned) -> bool:
+        """Whether another daemon has planned the camera since the facts were read: what it asked for must not be withdrawn."""
+        now = select(cameras.c.planned_revision, cameras.c.planned_digest).where(cameras.c.name == self._camera)
+        return tuple(self._connection.execute(now).one()) != facts.planned
 
     def _load(self) -> None:
         """The rows of this camera, and those of the plan's ids that stand under another (a frame corrected)."""
@@ -173,6 +129,12 @@ class _Application:
         self._products: dict[str, dict[str, Any]] = {}
         self._jobs: dict[str, dict[str, Any]] = {}
         whose = [(products.c.camera == self._camera, jobs.c.camera == self._camera)]
+        if self._plan.subjects is not None:
+            mine = whose[0]
+            whose = [
+                (and_(mine[0], products.c.subject.in_(some)), and_(mine[1], jobs.c.subject.in_(some)))
+                for some in chunks(sorted(self._plan.subjects))
+            ]
         whose += [(products.c.id.in_(some), jobs.c.id.in_(some)) for some in chunks(planned)]
         of_product = [products.c[name] for name in ("id", "status", *_CONFIRMED)]
         of_job = [jobs.c[name] for name in ("id", "state", "digest", "camera")]
@@ -187,6 +149,7 @@ class _Application:
             identity
             for identity, row in self._products.items()
             if identity not in specs
+            and identity not in self._plan.kept
             and row["status"] in SERVING
             and row["slot"] not in pending
             and row["camera"] == self._camera
@@ -196,12 +159,25 @@ class _Application:
             self._connection.execute(changed)
         return len(stale)
 
+    def _keep(self) -> None:
+        """What serves until its held successor is approved, serves again if it was superseded already."""
+        stands = self._products
+        again = [
+            one for one in sorted(self._plan.kept)
+            if one in stands and stands[one]["status"] == ProductStatus.SUPERSEDED
+        ]  # fmt: skip
+        for some in chunks(again):
+            changed = update(products).where(products.c.id.in_(some)).values(status=ProductStatus.FINAL)
+            self._connection.execute(changed)
+
     def _confirm(self, spec: ProductSpec) -> None:
-        """A product stands: under this camera, with the plan's standing (a held one stays held) and words."""
+        """A product stands: under this camera, with the plan's standing and words."""
         row = self._products[spec.id]
         values = {name: getattr(spec, name) for name in _CONFIRMED if name != "camera"}
         values |= {"camera": self._camera, "observations": list(spec.observations)}
-        values["status"] = row["status"] if row["status"] == ProductStatus.HELD else str(spec.status)
+        values["status"] = str(spec.status)
+        if spec.status is ProductStatus.HELD:
+            del values["reason"]  # the catalogue knows why it is held
         if any(row[name] != value for name, value in values.items()):
             self._connection.execute(update(products).where(products.c.id == spec.id).values(**values))
 
@@ -241,7 +217,7 @@ class _Application:
         return added
 
     def _existing_inputs(self, missing: Iterable[ProductSpec]) -> set[str]:
-        """Those product inputs that have been made and are not rejected."""
+        """Those product inputs that have been made, and were not rejected since."""
         wanted = {one.id for spec in missing for one in spec.inputs if one.origin == "product"}
         found: set[str] = set()
         for some in chunks(sorted(wanted)):

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, or_, select, update
 from sqlalchemy.exc import DataError
 
-from avcd.catalog.facts import bump_cameras, touch_groups
+from avcd.catalog.facts import facts_changed, group_of, touch_groups
 from avcd.catalog.models import file_frames, files, frames, job_inputs, jobs
 from avcd.catalog.rows import frame_to_row
 from avcd.catalog.session import Database, chunks, insert_ignoring, upsert
@@ -115,8 +115,8 @@ class Recording(Database):
             changes = _record_frames(connection, root, found, now)
             _record_files(connection, root, found, now)
             touch_groups(connection, changes.groups)
-            changes.cameras |= forget_dead_jobs(connection, changes.returned)
-            bump_cameras(connection, changes.cameras)
+            changes.planned |= forget_dead_jobs(connection, changes.returned)
+            facts_changed(connection, changes.planned)
             counts = []
             for one in found:  # a frame that lies in two of the files is new in the first
                 counts.append(len(changes.new & {row["id"] for row in one.frames}))
@@ -136,11 +136,11 @@ class _Changes:
 
     new: set[str] = field(default_factory=set)
     returned: set[str] = field(default_factory=set)  # known frames of which no file was present
-    cameras: set[str] = field(default_factory=set)
+    planned: set[tuple[str, str]] = field(default_factory=set)  # (camera, subject) to plan again
     groups: set[str | None] = field(default_factory=set)
 
     def touch(self, row: Mapping[str, Any]) -> None:
-        self.cameras.add(row["camera"])
+        self.planned.add(group_of(row))
         self.groups |= {row["obs_id"], row["session_id"]}
 
 
@@ -266,11 +266,12 @@ def without_file(connection: Connection, frame_ids: Iterable[str]) -> set[str]:
     return wanted
 
 
-def forget_dead_jobs(connection: Connection, frame_ids: Iterable[str]) -> set[str]:
-    """Drop the dead jobs that read frames whose files are back; returns the cameras to plan again."""
-    found: set[str] = set()
+def forget_dead_jobs(connection: Connection, frame_ids: Iterable[str]) -> set[tuple[str, str]]:
+    """Drop the dead jobs that read frames whose files are back; returns the groups to plan again."""
+    found: set[tuple[str, str]] = set()
     for some in chunks(sorted(frame_ids)):
         readers = select(job_inputs.c.job).where(job_inputs.c.id.in_(some), job_inputs.c.origin == "frame")
-        dead = delete(jobs).where(jobs.c.state == JobState.DEAD, jobs.c.id.in_(readers)).returning(jobs.c.camera)
-        found |= set(connection.execute(dead).scalars())
+        dead = delete(jobs).where(jobs.c.state == JobState.DEAD, jobs.c.id.in_(readers))
+        gone = connection.execute(dead.returning(jobs.c.camera, jobs.c.subject))
+        found |= {(row.camera, row.subject) for row in gone}
     return found

@@ -27,7 +27,7 @@ from avcd.frame import (
 # The fields of a frame that have a column of the same name; cards are kept apart.
 FRAME_FIELDS = tuple(field.name for field in dataclasses.fields(Frame) if field.name not in ("cards", "header_text"))
 _COMMENTARY = frozenset({"COMMENT", "HISTORY", ""})
-_ABOUT = ("telescope", "instrument", "target_name", "filter", "night")
+_ABOUT = ("telescope", "instrument", "target_name", "filter", "night", "subject")
 
 
 def frame_to_row(frame: Frame) -> dict[str, Any]:

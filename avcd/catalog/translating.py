@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, exists, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from avcd.catalog.facts import bump_cameras, touch_groups
+from avcd.catalog.facts import facts_changed, group_of, touch_groups
 from avcd.catalog.inputs import links_of
 from avcd.catalog.models import corrections, file_frames, files, frames, outdated, translations
 from avcd.catalog.rows import FRAME_FIELDS, cards_from_json, frame_to_row
@@ -77,7 +77,7 @@ def translate_frames(
         What each frame is now, and of how many of them a value changed.
     """
     found: dict[str, Frame] = {}
-    cameras: set[str] = set()
+    planned: set[tuple[str, str]] = set()
     groups: set[str | None] = set()
     changed = 0
     columns = [frames.c[name] for name in ("id", *_WRITTEN, "cards")]
@@ -104,10 +104,10 @@ def translate_frames(
                 continue
             changed += 1
             for one in (row, values):
-                cameras.add(one["camera"])
+                planned.add(group_of(one))
                 groups |= {one["obs_id"], one["session_id"]}
     touch_groups(connection, groups)
-    bump_cameras(connection, cameras)
+    facts_changed(connection, planned)
     return found, changed
 
 

@@ -28,11 +28,11 @@ from avcd.daemon.completion import due_closures
 from avcd.daemon.intake import Intake
 from avcd.daemon.lock import HomeLock
 from avcd.daemon.notify import notify, watchdog_interval_s
+from avcd.daemon.planning import Planning, plan_camera
 from avcd.errors import ConfigError, TransientError
 from avcd.frame import JobState, ProductSpec
 from avcd.headers.again import Translator
 from avcd.headers.profiles import load_profiles
-from avcd.planner import plan, planning_digest
 from avcd.products import sweep_temporaries
 from avcd.recipes import load_recipes
 from avcd.runner import Runner, Workplace
@@ -119,8 +119,8 @@ class Daemon:
         profiles = load_profiles(home.path)
         drops = {one.name: (one.profile, one.site) for one in home.settings.drop}
         self._translator = Translator(profiles, drops)
-        self._recipes, self._rules = load_recipes(home.path), load_rules(home.path)
-        self._digest = planning_digest(self._recipes, self._rules, home.settings.processing)
+        self._planning = Planning(load_recipes(home.path), load_rules(home.path), home.settings.processing)
+        self._digest = self._planning.digest
         with HomeLock(home.lock_path):
             faults.mark_daemon()
             self._catalog = Catalog(home.database_url)
@@ -315,9 +315,7 @@ class Daemon:
         cameras = self._cameras_to_plan()
         for camera in cameras:
             self._planned.add(camera)
-            revision = self._catalog.revision(camera)
-            made = plan(self._catalog.snapshot(camera), self._recipes, self._rules, self._home.settings.processing)
-            counts = self._catalog.apply_plan(made, self._digest, revision)
+            counts = plan_camera(self._catalog, camera, self._planning)
             log.info("planned %s: %s", camera, counts)
         return bool(cameras)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
-from avcd.association import Rules
+from avcd.association import KINDS, Rules
 from avcd.config import Processing
 from avcd.errors import UsageError
 from avcd.frame import Need, Plan, Snapshot, canonical_json
@@ -18,7 +18,7 @@ from avcd.planner.masters import plan_masters
 from avcd.planner.science import explain_needs, plan_previews, plan_science
 from avcd.recipes import Recipes
 
-__all__ = ["explain", "plan", "planning_digest"]
+__all__ = ["explain", "plan", "planning_digest", "reach_days"]
 
 
 def plan(snapshot: Snapshot, recipes: Recipes, rules: Rules, processing: Processing) -> Plan:
@@ -27,7 +27,8 @@ def plan(snapshot: Snapshot, recipes: Recipes, rules: Rules, processing: Process
     Parameters
     ----------
     snapshot
-        The facts of one camera; the order of its frames does not matter.
+        The facts of one camera, or of some of its observations and sessions with the masters that the others offer:
+        then the plan is that part of the camera's plan. The order of frames does not matter.
     recipes, rules, processing
         How products are made, how calibrations are matched, what to do when one is missing.
 
@@ -59,6 +60,12 @@ def explain(
         raise UsageError(f"frame {frame_id[:12]} is rejected, unreadable, or no frame of {snapshot.camera}")
     plan_masters(builder)
     return explain_needs(builder, builder.frames[frame_id])
+
+
+def reach_days(rules: Rules) -> dict[str, float]:
+    """How far in time, at most, a master of each kind serves by any camera's rules [days]."""
+    sets = [rules.default, *rules.instrument.values()]
+    return {kind: max(max(one.age.tiers(kind)) for one in sets) for kind in KINDS}
 
 
 def planning_digest(recipes: Recipes, rules: Rules, processing: Processing) -> str:

@@ -7,16 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from avcd.association import Rules
+from avcd.association import Rules, judge
 from avcd.config import Processing
 from avcd.frame import (
+    Association,
     Blocked,
     Candidate,
     Frame,
     FrameStatus,
     ImageType,
     InputRef,
+    Master,
     Plan,
+    ProductFact,
     ProductKind,
     ProductSpec,
     ProductStatus,
@@ -46,6 +49,18 @@ def _priority(night: str | None, kind: ProductKind) -> int:
     return -16 * ordinal + _RANK[kind]
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The best master of one kind for one frame; without one, the reason."""
+
+    kind: str
+    candidate: Candidate | None = None
+    tier: str = ""
+    days: float = 0.0  # between the frame and the master
+    best: bool = True  # of the best tier: only a nearer one could take its place
+    reason: str = ""
+
+
 @dataclass
 class PlanBuilder:
     """One planning run over one camera's facts. Everything it decides follows from its four arguments."""
@@ -58,9 +73,19 @@ class PlanBuilder:
     blocked: dict[str, Blocked] = field(default_factory=dict)
     candidates: dict[str, list[Candidate]] = field(default_factory=lambda: {"bias": [], "dark": [], "flat": []})
     bad_pixels_of_dark: dict[str, str] = field(default_factory=dict)  # id of a master dark to that of its mask
+    offered: dict[str, Master] = field(default_factory=dict)  # the masters of these groups, by id
+    associations: dict[str, Association] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)  # products that serve while their successors are held
 
     def __post_init__(self) -> None:
-        """Index the frames that may be used at all."""
+        """Index the frames that may be used at all, and what other groups offer."""
+        for one in self.snapshot.masters:
+            self.candidates[one.kind].append(one.candidate)
+            if one.mask:
+                self.bad_pixels_of_dark[one.candidate.id] = one.mask
+        self._in_slot: dict[str, list[ProductFact]] = {}
+        for fact in sorted(self.snapshot.products.values(), key=lambda one: (one.published, one.id)):
+            self._in_slot.setdefault(fact.slot, []).append(fact)
         self.frames: Mapping[str, Frame] = {
             one.id: one
             for one in self.snapshot.frames
@@ -74,6 +99,53 @@ class PlanBuilder:
     def usable(self, identity: str) -> bool:
         """Whether a product may serve others: neither rejected nor the result of a job that died."""
         return identity not in self.snapshot.rejected and identity not in self.snapshot.dead
+
+    def offer(self, kind: str, subject: str, candidate: Candidate) -> None:
+        """Let a master serve; with the times that an observer gave it, where there are any."""
+        approval = self.snapshot.approved.get(candidate.id)
+        if approval:
+            candidate = replace(candidate, valid_from=approval.valid_from, valid_until=approval.valid_until)
+        self.candidates[kind].append(candidate)
+        self.offered[candidate.id] = Master(kind, subject, candidate)
+
+    def offer_built(self, kind: str, spec: ProductSpec, candidate: Candidate) -> None:
+        """Let a built master serve; while it is held, the one that served in its place before."""
+        if spec.status is not ProductStatus.HELD:
+            self.offer(kind, spec.subject, candidate)
+            return
+        unfit = (ProductStatus.HELD, ProductStatus.REJECTED)
+        earlier = [one for one in self._in_slot.get(spec.slot, ()) if one.status not in unfit and one.id != spec.id]
+        if earlier:
+            self.kept.add(earlier[-1].id)
+            self.offer(kind, spec.subject, replace(candidate, id=earlier[-1].id))
+
+    def choose(self, kind: str, frame: Frame) -> Choice:
+        """The master that serves a frame best, or why none does."""
+        need = judge(frame, kind, self.candidates[kind], self.rules)
+        if need.chosen is None:
+            return Choice(kind, reason=need.relaxation or "no candidate")
+        best = need.candidates[0]
+        candidate = next(one for one in self.candidates[kind] if one.id == need.chosen)
+        scaled = (need.tier or "").startswith("scaled")
+        return Choice(kind, candidate, tier=need.tier or "", days=best.days or 0.0, best=not scaled)
+
+    def associate(self, identity: str, frame: Frame, chosen: Iterable[Choice], missing: Mapping[str, str]) -> None:
+        """Note what was chosen for a frame, or for the session that it stands for, and what is missing."""
+        served = [one for one in chosen if one.candidate is not None]
+        self.associations[identity] = Association(
+            id=identity,
+            subject=frame.subject,
+            t_min=frame.t_min,
+            night=frame.night,
+            chosen={one.kind: (one.candidate.id, one.days) for one in served if one.candidate},
+            best=all(one.best for one in served),
+            missing=missing,
+        )
+
+    def mask(self, dark: str, identity: str) -> None:
+        """Note the bad pixel mask that is made from a dark."""
+        self.bad_pixels_of_dark[dark] = identity
+        self.offered[dark] = replace(self.offered[dark], mask=identity)
 
     def members(self, image_type: ImageType) -> Iterable[tuple[str, list[Frame]]]:
         """The closed calibration sessions of one type: session id and its usable frames, in time order."""
@@ -125,6 +197,10 @@ class PlanBuilder:
         if not self.usable(identity):
             return None
         night = about.pop("night", like.night)
+        fact = self.snapshot.products.get(identity)
+        if fact and fact.status is ProductStatus.HELD and identity not in self.snapshot.approved:
+            status = ProductStatus.HELD
+        about.setdefault("subject", like.subject)
         self.specs[identity] = found = ProductSpec(
             id=identity,
             kind=kind,
@@ -168,6 +244,7 @@ class PlanBuilder:
             filter=like.filter,
             night=like.night,
             inputs=refs,
+            subject=like.subject,
         )
 
     def finish(self) -> Plan:
@@ -184,6 +261,10 @@ class PlanBuilder:
             camera=self.snapshot.camera,
             specs=tuple(specs[one] for one in sorted(specs)),
             blocked=tuple(self.blocked[one] for one in sorted(self.blocked)),
+            subjects=self.snapshot.subjects,
+            masters=tuple(self.offered[one] for one in sorted(self.offered)),
+            associations=tuple(self.associations[one] for one in sorted(self.associations)),
+            kept=frozenset(self.kept),
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import replace
 
 from avcd.association import judge
-from avcd.frame import Candidate, Frame, ImageType, InputRef, Need, ProductKind
+from avcd.frame import Candidate, Frame, ImageType, InputRef, Master, Need, ProductKind
 from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.naming import number
@@ -23,22 +24,25 @@ def plan_masters(builder: PlanBuilder) -> None:
     for frame in sorted(builder.frames.values(), key=lambda one: one.id):
         kind = _DELIVERED.get(frame.image_type)
         if kind:
-            builder.candidates[kind].append(
+            builder.offer(
+                kind,
+                frame.subject,
                 Candidate(
                     id=frame.id,
                     origin="frame",
                     like=frame,
                     bias_included=frame.bias_included,
                     n_combined=frame.n_combined,
-                )
+                ),
             )
     for session, frames in builder.members(ImageType.BIAS):
         _plan_bias(builder, session, frames)
     for image_type in (ImageType.DARK, ImageType.DARK_FLAT):
         for session, frames in builder.members(image_type):
             _plan_dark(builder, session, frames)
-    for candidate in builder.candidates["dark"]:
-        _plan_bad_pixels(builder, candidate)
+    for master in list(builder.offered.values()):
+        if master.kind == "dark":
+            _plan_bad_pixels(builder, master)
     for session, frames in builder.members(ImageType.FLAT):
         _plan_flat(builder, session, frames)
 
@@ -59,10 +63,6 @@ def _enough(builder: PlanBuilder, kind: ProductKind, session: str, frames: list[
     return False
 
 
-def _chosen(builder: PlanBuilder, need: Need) -> Candidate | None:
-    return next((one for one in builder.candidates[need.kind] if one.id == need.chosen), None)
-
-
 def _plan_bias(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
     if not _enough(builder, ProductKind.MASTER_BIAS, session, frames):
         return
@@ -77,14 +77,16 @@ def _plan_bias(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
         exposure_s=like.exposure_s,
     )
     if spec:
-        builder.candidates["bias"].append(Candidate(id=spec.id, origin="product", like=like, n_combined=len(frames)))
+        builder.offer_built("bias", spec, Candidate(id=spec.id, origin="product", like=like, n_combined=len(frames)))
 
 
 def _plan_dark(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
     if not _enough(builder, ProductKind.MASTER_DARK, session, frames):
         return
     like = representative(frames)
-    bias = _chosen(builder, judge(like, "bias", builder.candidates["bias"], builder.rules))
+    choice = builder.choose("bias", like)
+    builder.associate(session, like, [choice], {})
+    bias = choice.candidate
     inputs = [from_frame("raw", one) for one in frames]
     if bias:
         inputs.append(from_candidate("bias", bias))
@@ -100,12 +102,15 @@ def _plan_dark(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
         reason="" if bias else "no bias matches: the bias stays in the dark",
     )
     if spec:
-        builder.candidates["dark"].append(
-            Candidate(id=spec.id, origin="product", like=like, bias_included=bias is None, n_combined=len(frames))
+        builder.offer_built(
+            "dark",
+            spec,
+            Candidate(id=spec.id, origin="product", like=like, bias_included=bias is None, n_combined=len(frames)),
         )
 
 
-def _plan_bad_pixels(builder: PlanBuilder, dark: Candidate) -> None:
+def _plan_bad_pixels(builder: PlanBuilder, master: Master) -> None:
+    dark = master.candidate
     like = dark.like
     spec = builder.spec(
         ProductKind.BAD_PIXEL_MASK,
@@ -115,9 +120,10 @@ def _plan_bad_pixels(builder: PlanBuilder, dark: Candidate) -> None:
         stem=f"badpixels-{slug(like.instrument)}-bin{like.binning or 'x'}-{number(like.exposure_s)}s",
         calib_level=3,
         exposure_s=like.exposure_s,
+        subject=master.subject,
     )
     if spec:
-        builder.bad_pixels_of_dark[dark.id] = spec.id
+        builder.mask(dark.id, spec.id)
 
 
 def _plan_flat(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
@@ -126,9 +132,10 @@ def _plan_flat(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
     like = representative(frames)
     slot = f"master_flat:{session}"
     raw = [from_frame("raw", one) for one in frames]
-    masters, tier, reasons = flat_masters(builder, like)
+    masters, tier, missing = flat_masters(builder, like)
     if not masters:
-        builder.block(ProductKind.MASTER_FLAT, slot, "; ".join(reasons), like, raw)
+        reason = "; ".join(f"{kind}: {why}" for kind, why in missing.items())
+        builder.block(ProductKind.MASTER_FLAT, slot, reason, like, raw)
         return
     spec = builder.spec(
         ProductKind.MASTER_FLAT,
@@ -142,27 +149,31 @@ def _plan_flat(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
         reason=tier,
     )
     if spec:
-        builder.candidates["flat"].append(Candidate(id=spec.id, origin="product", like=like, n_combined=len(frames)))
+        builder.offer_built("flat", spec, Candidate(id=spec.id, origin="product", like=like, n_combined=len(frames)))
 
 
-def flat_masters(builder: PlanBuilder, like: Frame) -> tuple[list[InputRef], str, list[str]]:
+def flat_masters(builder: PlanBuilder, like: Frame) -> tuple[list[InputRef], str, Mapping[str, str]]:
     """What a flat is calibrated with: a dark of its exposure where there is one, else the bias alone.
 
     Returns
     -------
-    (inputs, tier, reasons)
-        Empty inputs when neither matches, with the reasons.
+    (inputs, tier, missing)
+        Empty inputs when neither matches, with the reason against each kind.
     """
-    needs = flat_needs(builder, like)
-    bias, dark = _chosen(builder, needs["bias"]), _chosen(builder, needs["dark"])
+    choices = {kind: builder.choose(kind, like) for kind in ("bias", "dark")}
+    bias, dark = choices["bias"].candidate, choices["dark"].candidate
+    missing: dict[str, str] = {}
+    if not bias and (not dark or dark.bias_included is False):
+        missing = {kind: choice.reason or "its bias is missing" for kind, choice in choices.items()}
+    builder.associate(like.subject, like, choices.values(), missing)
     if dark and (dark.bias_included is not False or bias):
         inputs = [from_candidate("dark", dark)]
         if dark.bias_included is not True and bias:
             inputs.append(from_candidate("bias", bias))
-        return inputs, f"dark: {needs['dark'].tier}", []
+        return inputs, f"dark: {choices['dark'].tier}", {}
     if bias:
-        return [from_candidate("bias", bias)], "bias only: no dark of the flat's exposure", []
-    return [], "", [f"{kind}: {needs[kind].relaxation or 'no candidate'}" for kind in ("bias", "dark")]
+        return [from_candidate("bias", bias)], "bias only: no dark of the flat's exposure", {}
+    return [], "", missing
 
 
 def flat_needs(builder: PlanBuilder, like: Frame) -> dict[str, Need]:

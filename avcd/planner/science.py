@@ -30,21 +30,22 @@ NEEDED = ("bias", "dark", "flat")
 class Calibration:
     """What one science frame is calibrated with, and what is missing."""
 
-    needs: Mapping[str, Need]
     inputs: tuple[InputRef, ...]
     missing: Mapping[str, str]  # kind to reason
 
 
 def calibration_of(builder: PlanBuilder, frame: Frame) -> Calibration:
-    """Judge every candidate of every kind for a science frame, and put together what serves it.
+    """Choose a master of every kind for a science frame, and put together what serves it.
 
     A master dark that still holds the bias stands for the bias too; a frame its vendor calibrated needs nothing.
     """
-    needs = {kind: judge(frame, kind, builder.candidates[kind], builder.rules) for kind in NEEDED}
-    chosen = {kind: _candidate(builder, needs[kind]) for kind in NEEDED}
     done = set(frame.calibration)
     if frame.calib_level >= CalibLevel.CALIBRATED:
         done |= set(NEEDED)
+    if done >= set(NEEDED):
+        return Calibration((), {})
+    choices = {kind: builder.choose(kind, frame) for kind in NEEDED}
+    chosen = {kind: choices[kind].candidate for kind in NEEDED}
     inputs: list[InputRef] = []
     missing: dict[str, str] = {}
     dark = chosen["dark"]
@@ -56,21 +57,18 @@ def calibration_of(builder: PlanBuilder, frame: Frame) -> Calibration:
         if kind in done:
             continue
         if candidate is None or (kind == "dark" and not dark_serves):
-            missing[kind] = needs[kind].relaxation or "no candidate"
+            missing[kind] = choices[kind].reason or "its bias is missing"
         else:
             inputs.append(from_candidate(kind, candidate))
     if dark and "dark" not in done and dark_serves:
         inputs += mask_reference(builder, dark.id)
-    return Calibration(needs, tuple(inputs), missing)
+    builder.associate(frame.id, frame, [choices[kind] for kind in NEEDED if kind not in done], missing)
+    return Calibration(tuple(inputs), missing)
 
 
 def _needs_bias_in_vain(dark: Candidate, bias: Candidate | None) -> bool:
     """A dark whose bias was removed is of no use to a frame that has no bias of its own."""
     return dark.bias_included is False and bias is None
-
-
-def _candidate(builder: PlanBuilder, need: Need) -> Candidate | None:
-    return next((one for one in builder.candidates[need.kind] if one.id == need.chosen), None)
 
 
 def explain_needs(builder: PlanBuilder, frame: Frame) -> list[Need]:
@@ -81,7 +79,7 @@ def explain_needs(builder: PlanBuilder, frame: Frame) -> list[Need]:
         return [judge(frame, "bias", builder.candidates["bias"], builder.rules)]
     if frame.image_type is not ImageType.SCIENCE:
         return []
-    needs = dict(calibration_of(builder, frame).needs)
+    needs = {kind: judge(frame, kind, builder.candidates[kind], builder.rules) for kind in NEEDED}
     dark = needs["dark"]
     masks = [
         replace(verdict, candidate_id=builder.bad_pixels_of_dark[verdict.candidate_id])
@@ -270,7 +268,8 @@ def plan_previews(builder: PlanBuilder) -> None:
             night=spec.night,
             stem=spec.path.rsplit("/", 1)[-1].rsplit("-", 1)[0] + f"-{spec.kind}",
             suffix=".png",
-            status=spec.status,
+            status=ProductStatus.FINAL if spec.status is ProductStatus.HELD else spec.status,
+            subject=spec.subject,
             target_name=spec.target_name,
             filter=spec.filter,
             calib_level=spec.calib_level,

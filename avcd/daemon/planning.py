@@ -1,0 +1,47 @@
+"""One camera brought up to date: what changed is planned, and what a change of its masters concerns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avcd.association import Rules
+from avcd.catalog import Catalog, PlanCounts, Reach
+from avcd.config import Processing
+from avcd.planner import plan, planning_digest, reach_days
+from avcd.recipes import Recipes
+
+
+@dataclass(frozen=True)
+class Planning:
+    """How a home plans: by which recipes, rules and settings."""
+
+    recipes: Recipes
+    rules: Rules
+    processing: Processing
+
+    @property
+    def digest(self) -> str:
+        """What, besides the facts, a plan depends on."""
+        return planning_digest(self.recipes, self.rules, self.processing)
+
+
+def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts:
+    """Plan those observations and sessions of a camera whose facts changed, and those that this concerns.
+
+    A session that offers another master than before concerns every group that uses it, or might use it now; these are
+    planned with it, until nothing more changes. The outcome is that of planning the whole camera.
+
+    Returns
+    -------
+    PlanCounts
+        What applying the plan came to; all zero when another daemon was faster.
+    """
+    digest = planning.digest
+    facts = catalog.unplanned(camera, digest)
+    subjects, reach = facts.subjects, Reach(reach_days(planning.rules))
+    while True:
+        made = plan(catalog.snapshot(camera, subjects), planning.recipes, planning.rules, planning.processing)
+        more = frozenset() if subjects is None else catalog.concerned(made, reach)
+        if not more or subjects is None:
+            return catalog.apply_plan(made, digest, facts)
+        subjects |= more
