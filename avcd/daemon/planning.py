@@ -45,3 +45,4 @@ def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts
         if not more or subjects is None:
             return catalog.apply_plan(made, digest, facts)
         subjects |= more
+
