@@ -25,7 +25,9 @@ def library(number: int) -> list:
     found = []
     for one in range(number):
         kind = chance.choice(["bias", "dark", "dark", "flat", "flat"])
-        exposure = {"bias": 0.0, "flat": round(chance.uniform(1, 20), 2)}.get(kind, chance.choice([30, 60, 120, 300, 600]))
+        exposure = {"bias": 0.0, "flat": round(chance.uniform(1, 20), 2)}.get(
+            kind, chance.choice([30, 60, 120, 300, 600])
+        )
         day = -chance.uniform(0, number / 5)
         found.append(
             candidate(
@@ -67,7 +69,9 @@ def test_choosing(number):
     few = some[: max(2, 4000 // number)]
     print(f"\n{number} masters, microseconds for one kind of one frame: shelves, every verdict, plain rules")
     for kind in ("bias", "dark", "flat"):
-        of_kind = [one for one in masters if one.like.image_type.value == kind or one.like.image_type.value == f"master_{kind}"]
+        of_kind = [
+            one for one in masters if one.like.image_type.value == kind or one.like.image_type.value == f"master_{kind}"
+        ]
         assert all(
             (choice and choice.candidate.id) == choose_plainly(one, kind, of_kind, RULES)
             for one in few

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from avcd.association.rules import ROUNDING, RuleSet
 from avcd.frame import Candidate, Criterion, Frame, ImageType, Outcome
@@ -171,7 +172,9 @@ def exposure_criterion(frame: Frame, candidate: Candidate, rules: RuleSet) -> tu
         ratio = wanted / found
         if in_reach:
             return Criterion("exposure_s", wanted, found, tolerance, Outcome.PASS, f"scaled by {ratio:.3g}"), True
-        note = f"not scaled: by {ratio:.3g}, which is not between {scaling.lowest_ratio:g} and {scaling.highest_ratio:g}"
+        note = (
+            f"not scaled: by {ratio:.3g}, which is not between {scaling.lowest_ratio:g} and {scaling.highest_ratio:g}"
+        )
     elif frame.image_type not in _FLATS and in_reach:
         note = "not scaled: its bias is still in it" if scaling.allowed else "not scaled: switched off for this camera"
     return Criterion("exposure_s", wanted, found, tolerance, Outcome.FAIL, note), False
@@ -240,48 +243,53 @@ def tier_name(kind: str, rank: int, rules: RuleSet) -> str:
     return f"{'scaled dark' if scaled else 'same exposure'}, {name}"
 
 
-class Miss(NamedTuple):
-    """What keeps a candidate from serving, and what it would take.
-
-    ``excess`` is by how much, of itself, a tolerance would have to be widened; None where no tolerance would help.
-    """
-
-    criterion: Criterion  # its tolerance is the one that is needed
-    excess: float | None
-
-
 _TOLERATED = ("set_temperature_c", "ccd_temperature_c", "exposure_s", "age_days")
 
 
-def miss(criterion: Criterion, frame: Frame, candidate: Candidate, rules: RuleSet) -> Miss | None:
-    """What it would take for one criterion to pass; None where it does."""
-    if criterion.outcome is Outcome.PASS:
+def excess(criterion: Criterion, frame: Frame, candidate: Candidate, rules: RuleSet) -> float | None:
+    """By how much, as a part of itself, a tolerance would have to be widened for a criterion that does not pass.
+
+    Where a dark could be scaled, the limit of the ratio counts if that is less. None where no tolerance would help: what
+    is not known, a setting, a tolerance of 0.
+    """
+    if criterion.outcome is Outcome.UNKNOWN or criterion.name not in _TOLERATED:
         return None
-    hopeless = Miss(Criterion(*_five(criterion, None), _note(criterion)), None)
-    limit, wanted, found = criterion.tolerance, criterion.wanted, criterion.found
-    numbers = all(isinstance(one, float | int) for one in (limit, wanted, found))
-    if criterion.outcome is Outcome.UNKNOWN or criterion.name not in _TOLERATED or not numbers:
-        return hopeless
-    assert isinstance(limit, float | int) and isinstance(wanted, float | int) and isinstance(found, float | int)
-    needed = abs(wanted - found)
-    if criterion.name == "age_days":
-        needed = days_between(frame, candidate.like) or needed  # what was found is shown rounded
-    misses = [Miss(Criterion(*_five(criterion, needed), f"the tolerance is {limit:g}"), needed / limit - 1)] if limit else []
-    if criterion.name == "exposure_s" and may_be_scaled(frame, candidate, rules) and wanted:
-        misses.append(_scaling_miss(wanted / found, rules))
-    return min(misses, key=lambda one: one.excess or 0.0, default=hopeless)
+    limit = criterion.tolerance
+    own = _needed(criterion, frame, candidate) / limit - 1 if isinstance(limit, float) and limit > 0 else None
+    scaling = _scaling_excess(criterion, frame, candidate, rules)
+    return scaling if own is None or (scaling is not None and scaling < own) else own
 
 
-def _scaling_miss(ratio: float, rules: RuleSet) -> Miss:
+def relaxed(criterion: Criterion, frame: Frame, candidate: Candidate, rules: RuleSet) -> Criterion:
+    """A criterion that does not pass, with the tolerance by which it would; None for that where none would help."""
+    least = excess(criterion, frame, candidate, rules)
+    if least is None:
+        return replace(criterion, tolerance=None, note=criterion.note or "no tolerance would help")
+    if least == _scaling_excess(criterion, frame, candidate, rules):
+        ratio = _ratio(frame, candidate)
+        highest, lowest = rules.scaling.highest_ratio, rules.scaling.lowest_ratio
+        name, limit = ("scaling.highest_ratio", highest) if ratio > highest else ("scaling.lowest_ratio", lowest)
+        return Criterion(name, limit, ratio, ratio, Outcome.FAIL, f"the limit is {limit:g}")
+    return replace(
+        criterion, tolerance=_needed(criterion, frame, candidate), note=f"the tolerance is {criterion.tolerance:g}"
+    )
+
+
+def _needed(criterion: Criterion, frame: Frame, candidate: Candidate) -> float:
+    if criterion.name == "age_days":  # what was found is shown rounded
+        return days_between(frame, candidate.like) or 0.0
+    assert isinstance(criterion.wanted, float | int)
+    assert isinstance(criterion.found, float | int)
+    return abs(criterion.wanted - criterion.found)
+
+
+def _ratio(frame: Frame, candidate: Candidate) -> float:
+    return (frame.exposure_s or 0.0) / (candidate.like.exposure_s or 1.0)
+
+
+def _scaling_excess(criterion: Criterion, frame: Frame, candidate: Candidate, rules: RuleSet) -> float | None:
+    if criterion.name != "exposure_s" or not frame.exposure_s or not may_be_scaled(frame, candidate, rules):
+        return None
+    ratio = _ratio(frame, candidate)
     highest, lowest = rules.scaling.highest_ratio, rules.scaling.lowest_ratio
-    name, limit = ("scaling.highest_ratio", highest) if ratio > highest else ("scaling.lowest_ratio", lowest)
-    excess = ratio / highest - 1 if ratio > highest else lowest / ratio - 1
-    return Miss(Criterion(name, limit, ratio, ratio, Outcome.FAIL, f"the limit is {limit:g}"), excess)
-
-
-def _five(criterion: Criterion, tolerance: float | None) -> tuple[Any, ...]:
-    return criterion.name, criterion.wanted, criterion.found, tolerance, criterion.outcome
-
-
-def _note(criterion: Criterion) -> str:
-    return criterion.note or "no tolerance would do"
+    return ratio / highest - 1 if ratio > highest else lowest / ratio - 1

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 from avcd.association.criteria import (
     SCALED,
-    Miss,
     age_criterion,
     check_kind,
     days_between,
+    excess,
     exposure_criterion,
-    miss,
+    relaxed,
     settings_criteria,
+    settings_key,
     temperature_criterion,
     tier_name,
 )
@@ -58,21 +59,23 @@ def judge(frame: Frame, kind: str, candidates: Iterable[Candidate], rules: Rules
     """
     check_kind(kind)
     own = rules.for_frame(frame)
-    judged = sorted((_judged(frame, kind, one, own) for one in candidates), key=_order)
+    alike: dict[tuple[Any, ...], tuple[Criterion, ...]] = {}
+    judged = sorted((_judged(frame, kind, one, own, alike) for one in candidates), key=_order)
     verdicts = tuple(one.verdict for one in judged)
     if judged and judged[0].verdict.outcome is Outcome.PASS:
         return Need(kind=kind, chosen=verdicts[0].candidate_id, tier=verdicts[0].tier, candidates=verdicts)
     if not judged:
         return Need(kind, None, None, (), relaxation=f"there is no {kind} for this camera")
     best = judged[0]
-    words = ", ".join(_in_words(criterion, found) for criterion, found in zip(best.failed, best.misses, strict=True))
+    relax = tuple(relaxed(one, frame, best.candidate, own) for one in best.failed)
+    words = ", ".join(_in_words(was, needed) for was, needed in zip(best.failed, relax, strict=True))
     return Need(
         kind=kind,
         chosen=None,
         tier=None,
         candidates=verdicts,
         relaxation=f"nearest is {best.verdict.candidate_id[:12]}: {words}",
-        relax=tuple(one.criterion for one in best.misses),
+        relax=relax,
     )
 
 
@@ -101,58 +104,62 @@ def applied_need(frame: Frame, kind: str) -> Need | None:
 
 class _Judged(NamedTuple):
     verdict: Verdict
+    candidate: Candidate
     failed: list[Criterion]
-    misses: list[Miss]
+    hopeless: tuple[int, int]  # how many settings differ, how many criteria are unknown
 
 
 def _order(judged: _Judged) -> tuple[Any, ...]:
-    verdict, misses = judged.verdict, judged.misses
+    verdict = judged.verdict
     days = verdict.days if verdict.days is not None else float("inf")
     if verdict.outcome is Outcome.PASS:
-        return (0, 0, 0, 0.0, 0, verdict.tier_rank, days, verdict.candidate_id)
-    hopeless = [one.criterion.outcome for one in misses if one.excess is None]
-    unknown = hopeless.count(Outcome.UNKNOWN)
-    return (1, len(hopeless) - unknown, unknown, verdict.relaxation, len(misses), 0, days, verdict.candidate_id)
+        return (0, (0, 0), 0.0, verdict.tier_rank, days, verdict.candidate_id)
+    return (1, judged.hopeless, verdict.relaxation, len(judged.failed), days, verdict.candidate_id)
 
 
-def _judged(frame: Frame, kind: str, candidate: Candidate, rules: RuleSet) -> _Judged:
-    criteria = settings_criteria(frame, candidate, kind, rules)
+def _judged(
+    frame: Frame, kind: str, candidate: Candidate, rules: RuleSet, alike: dict[tuple[Any, ...], tuple[Criterion, ...]]
+) -> _Judged:
+    """One candidate judged; ``alike`` remembers what was found of those with the same settings."""
+    key = (candidate.origin, *settings_key(candidate.like, with_filter=kind == "flat"))
+    settings = alike.get(key)
+    if settings is None:
+        settings = alike[key] = tuple(settings_criteria(frame, candidate, kind, rules))
+    own = []
     rank = 0
     if kind in ("bias", "dark"):
-        criteria.append(temperature_criterion(frame, candidate, rules))
+        own.append(temperature_criterion(frame, candidate, rules))
     if kind == "dark":
         exposure, scaled = exposure_criterion(frame, candidate, rules)
-        criteria.append(exposure)
+        own.append(exposure)
         rank = SCALED if scaled else 0
     age, age_rank = age_criterion(frame, candidate, kind, rules)
-    criteria.append(age)
+    criteria = (*settings, *own, age)
     rank += age_rank
     failed = [one for one in criteria if one.outcome is not Outcome.PASS]
-    misses = [found for one in failed if (found := miss(one, frame, candidate, rules))]
-    outcomes = {one.outcome for one in failed}
-    outcome = Outcome.FAIL if Outcome.FAIL in outcomes else Outcome.UNKNOWN if outcomes else Outcome.PASS
+    unknown = sum(one.outcome is Outcome.UNKNOWN for one in failed)
+    outcome = Outcome.PASS if not failed else Outcome.UNKNOWN if unknown == len(failed) else Outcome.FAIL
+    widened = [excess(one, frame, candidate, rules) for one in failed]
     verdict = Verdict(
         candidate_id=candidate.id,
         outcome=outcome,
-        criteria=tuple(criteria),
+        criteria=criteria,
         tier=None if failed else tier_name(kind, rank, rules),
         tier_rank=None if failed else rank,
-        relaxation=sum(one.excess or 0.0 for one in misses),
+        relaxation=sum(one for one in widened if one is not None),
         days=days_between(frame, candidate.like),
     )
-    return _Judged(verdict, failed, misses)
+    return _Judged(verdict, candidate, failed, (widened.count(None) - unknown, unknown))
 
 
-def _in_words(criterion: Criterion, found: Miss) -> str:
-    if criterion.outcome is Outcome.UNKNOWN:
-        return f"{criterion.name} unknown ({criterion.note})"
-    tolerance = ""
-    if found.excess is not None and found.criterion.name == criterion.name:
-        tolerance = f" (tolerance {criterion.tolerance:g}, needed {found.criterion.tolerance:g})"
-    elif found.excess is not None:
-        tolerance = f" ({found.criterion.name} {found.criterion.wanted:g}, needed {found.criterion.tolerance:g})"
-    elif criterion.tolerance is not None:
-        shown = criterion.tolerance
-        tolerance = f" (tolerance {shown:g})" if isinstance(shown, float | int) else f" (valid {shown})"
-    note = f", {criterion.note}" if criterion.note else ""
-    return f"{criterion.name} {criterion.found} instead of {criterion.wanted}{tolerance}{note}"
+def _in_words(was: Criterion, needed: Criterion) -> str:
+    if was.outcome is Outcome.UNKNOWN:
+        return f"{was.name} unknown ({was.note})"
+    note = f", {was.note}" if was.note else ""
+    limit = ""
+    if needed.tolerance is not None:
+        now = f"tolerance {was.tolerance:g}" if needed.name == was.name else f"{needed.name} {needed.wanted:g}"
+        limit = f" ({now}, needed {needed.tolerance:g})"
+    elif was.tolerance is not None:
+        limit = f" (tolerance {was.tolerance:g})" if isinstance(was.tolerance, float) else f" (valid {was.tolerance})"
+    return f"{was.name} {was.found} instead of {was.wanted}{limit}{note}"

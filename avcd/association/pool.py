@@ -40,7 +40,9 @@ class Choice:
     candidate: Candidate
     tier: str
     tier_rank: int  # 0: valid at this time, 1: same night, 2 and more: the tiers of age; 100 more for a scaled dark
-    days: float | None  # between frame and master; None: the master's time is not known, it is valid by an observer's word
+    days: (
+        float | None
+    )  # between frame and master; None: the master's time is not known, it is valid by an observer's word
 
 
 class _Row:

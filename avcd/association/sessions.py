@@ -51,7 +51,9 @@ def _by_temperature(frames: list[Frame], rules: Rules) -> list[list[Frame]]:
     if frames[0].image_type is ImageType.FLAT:
         return [frames]
     spread = rules.for_frame(frames[0]).masters.temperature_spread_c * ROUNDING
-    known = sorted((one for one in frames if _temperature(one) is not None), key=lambda one: (_temperature(one), one.id))
+    known = sorted(
+        (one for one in frames if _temperature(one) is not None), key=lambda one: (_temperature(one), one.id)
+    )
     unknown = [one for one in frames if _temperature(one) is None]
     parts = [unknown] if unknown else []
     while known:
