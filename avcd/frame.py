@@ -266,9 +266,7 @@ class Verdict:
     criteria: tuple[Criterion, ...]
     tier: str | None = None
     tier_rank: int | None = None
-    relaxation: float = (
-        0.0  # summed excess over the tightest tolerances, for a refusal: the smallest relaxation that would match
-    )
+    relaxation: float = 0.0  # for a refusal: by how much its tolerances are exceeded, each as a part of itself, summed
     days: float | None = None
 
 
@@ -281,6 +279,8 @@ class Need:
     tier: str | None
     candidates: tuple[Verdict, ...]
     relaxation: str = ""  # for a refusal: what would have matched, in words
+    relax: tuple[Criterion, ...] = ()  # and as data: all that the nearest candidate misses, with the tolerance needed
+    applied: str = ""  # what says that this was done before the frame was delivered: "card CALSTAT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +293,7 @@ class Candidate:
     bias_included: bool | None = None
     n_combined: int | None = None
     valid_from: float | None = None  # an observer says that it serves frames from this time on, MJD UTC
-    valid_until: float | None = None  # … and until this one
+    valid_until: float | None = None  # … and before this one
 
 
 @dataclass(frozen=True, slots=True)

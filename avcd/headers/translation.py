@@ -25,6 +25,7 @@ _PLAIN_NUMBERS = tuple(one for one in NUMBERS if one not in ("s_ra", "s_dec", "p
 _TEMPERATURES = ("set_temperature_c", "ccd_temperature_c")
 _POSITIVE = ("gain_e_per_adu", "read_noise_e", "saturation_adu")
 _COUNTS = ("n_combined", "sequence_total")
+_ELECTRONS = re.compile(r"(?:photo-?)?e(?:lectrons?|-)?(?![a-z])")
 _LETTERS = {"B": "bias", "D": "dark", "F": "flat"}
 _MASTERS = {
     ImageType.BIAS: ImageType.MASTER_BIAS,
@@ -222,12 +223,27 @@ def _read_calibration(gathered: Gathered) -> None:
         gathered.put("calib_level", CalibLevel.COMBINED, gathered.sources["n_combined"])
     elif image_type is ImageType.SCIENCE and "flat" in done:
         gathered.put("calib_level", CalibLevel.CALIBRATED, gathered.sources["calibration"])
+    elif image_type is ImageType.SCIENCE and not done:
+        _read_traces(gathered)
     product = gathered.cards.get("AVCDID")
     if product is not None:
         gathered.put("product_id", str(product.value), "card AVCDID")
         level = gathered.number("CALLEVEL")
         if level in (CalibLevel.RAW, CalibLevel.CALIBRATED, CalibLevel.COMBINED):
             gathered.replace("calib_level", int(level), "card CALLEVEL")
+
+
+def _read_traces(gathered: Gathered) -> None:
+    """What only a calibration leaves behind, where nothing says that there was one: nothing is done twice."""
+    unit = str(gathered.values.get("bunit", "")).strip().lower()
+    if _ELECTRONS.match(unit):
+        gathered.put("calib_level", CalibLevel.CALIBRATED, gathered.sources["bunit"])
+    elif gathered.values.get("pedestal_adu"):
+        # Programs add it to what they have subtracted something from, so that no pixel falls below zero.
+        gathered.put("calib_level", CalibLevel.CALIBRATED, gathered.sources["pedestal_adu"])
+        gathered.warnings.append(
+            f"a pedestal of {gathered.values['pedestal_adu']:g} says that it was calibrated, and nothing says how far"
+        )
 
 
 def _frame(gathered: Gathered, hdu: Hdu) -> Frame:
