@@ -1,7 +1,7 @@
 """Which master calibrations fit a frame: pure functions over frames and rules; nothing here reads a catalogue."""
 
 from avcd.association.comparison import NEEDS, Difference, differences
-from avcd.association.criteria import KINDS, kind_of
+from avcd.association.criteria import KINDS, SCALED, kind_of
 from avcd.association.judgement import applied_need, judge
 from avcd.association.loading import load_rules, read_rules
 from avcd.association.pool import Choice, Pool
@@ -11,6 +11,7 @@ from avcd.association.sessions import at_most, coherent, flat_is_too_short
 __all__ = [
     "KINDS",
     "NEEDS",
+    "SCALED",
     "Choice",
     "Difference",
     "Pool",

@@ -29,7 +29,8 @@ def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts
     """Plan those observations and sessions of a camera whose facts changed, and those that this concerns.
 
     A session that offers another master than before concerns every group that uses it, or might use it now; these are
-    planned with it, until nothing more changes. The outcome is that of planning the whole camera.
+    planned with it, until nothing more changes. The outcome is that of planning the whole camera; only the words of a
+    refusal name what was nearest when the group itself was planned.
 
     Returns
     -------
@@ -38,11 +39,13 @@ def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts
     """
     digest = planning.digest
     facts = catalog.unplanned(camera, digest)
-    subjects, reach = facts.subjects, Reach(reach_days(planning.rules))
+    subjects = facts.subjects
     while True:
-        made = plan(catalog.snapshot(camera, subjects), planning.recipes, planning.rules, planning.processing)
-        more = frozenset() if subjects is None else catalog.concerned(made, reach)
-        if not more or subjects is None:
+        snapshot = catalog.snapshot(camera, subjects)
+        made = plan(snapshot, planning.recipes, planning.rules, planning.processing)
+        if subjects is None:
+            return catalog.apply_plan(made, digest, facts)
+        more = catalog.concerned(made, Reach(reach_days(snapshot, planning.rules)))
+        if not more:
             return catalog.apply_plan(made, digest, facts)
         subjects |= more
-

@@ -62,10 +62,11 @@ def explain(
     return explain_needs(builder, builder.frames[frame_id])
 
 
-def reach_days(rules: Rules) -> dict[str, float]:
-    """How far in time, at most, a master of each kind serves by any camera's rules [days]."""
-    sets = [rules.default, *rules.instrument.values()]
-    return {kind: max(max(one.age.tiers(kind)) for one in sets) for kind in KINDS}
+def reach_days(snapshot: Snapshot, rules: Rules) -> dict[str, float]:
+    """How far in time, at most, a master of each kind serves a frame of this camera [days]."""
+    instruments = {one.instrument for one in (*snapshot.frames, *(one.candidate.like for one in snapshot.masters))}
+    found = [rules.for_instrument(one).age.reach for one in instruments] or [rules.default.age.reach]
+    return {kind: max(one[kind][-1] for one in found) for kind in KINDS}
 
 
 def planning_digest(recipes: Recipes, rules: Rules, processing: Processing) -> str:

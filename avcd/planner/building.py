@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from avcd.association import Rules, judge
+from avcd.association import SCALED, Pool, Rules, judge
 from avcd.config import Processing
 from avcd.frame import (
     Association,
@@ -43,6 +43,13 @@ _RANK = {
 }
 
 
+# Frames of one observation that differ in none of these lack the same.
+_ALIKE = (
+    "instrument", "naxis1", "naxis2", "window", "binning", "gain", "offset", "readout_mode", "exposure_s", "filter",
+    "set_temperature_c",
+)  # fmt: skip
+
+
 def _priority(night: str | None, kind: ProductKind) -> int:
     """Newest night first ("tonight's frames go before a backlog"), then by kind."""
     ordinal = datetime.date.fromisoformat(night).toordinal() if night else 0
@@ -74,6 +81,7 @@ class PlanBuilder:
     candidates: dict[str, list[Candidate]] = field(default_factory=lambda: {"bias": [], "dark": [], "flat": []})
     bad_pixels_of_dark: dict[str, str] = field(default_factory=dict)  # id of a master dark to that of its mask
     offered: dict[str, Master] = field(default_factory=dict)  # the masters of these groups, by id
+    places: dict[str, str] = field(default_factory=dict)  # id of a master to what names it and its successors
     associations: dict[str, Association] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)  # products that serve while their successors are held
 
@@ -83,6 +91,8 @@ class PlanBuilder:
             self.candidates[one.kind].append(one.candidate)
             if one.mask:
                 self.bad_pixels_of_dark[one.candidate.id] = one.mask
+        self.pool = Pool(one for kind in self.candidates.values() for one in kind)
+        self._reasons: dict[tuple[Any, ...], str] = {}
         self._in_slot: dict[str, list[ProductFact]] = {}
         for fact in sorted(self.snapshot.products.values(), key=lambda one: (one.published, one.id)):
             self._in_slot.setdefault(fact.slot, []).append(fact)
@@ -100,34 +110,42 @@ class PlanBuilder:
         """Whether a product may serve others: neither rejected nor the result of a job that died."""
         return identity not in self.snapshot.rejected and identity not in self.snapshot.dead
 
-    def offer(self, kind: str, subject: str, candidate: Candidate) -> None:
-        """Let a master serve; with the times that an observer gave it, where there are any."""
+    def offer(self, kind: str, subject: str, candidate: Candidate, place: str) -> None:
+        """Let a master serve, with the times that an observer gave it; ``place`` is unique to it and its successors."""
         approval = self.snapshot.approved.get(candidate.id)
         if approval:
             candidate = replace(candidate, valid_from=approval.valid_from, valid_until=approval.valid_until)
         self.candidates[kind].append(candidate)
+        self.pool.add(candidate)
         self.offered[candidate.id] = Master(kind, subject, candidate)
+        self.places[candidate.id] = place
 
     def offer_built(self, kind: str, spec: ProductSpec, candidate: Candidate) -> None:
         """Let a built master serve; while it is held, the one that served in its place before."""
+        place = spec.slot.partition(":")[2]
         if spec.status is not ProductStatus.HELD:
-            self.offer(kind, spec.subject, candidate)
+            self.offer(kind, spec.subject, candidate, place)
             return
         unfit = (ProductStatus.HELD, ProductStatus.REJECTED)
         earlier = [one for one in self._in_slot.get(spec.slot, ()) if one.status not in unfit and one.id != spec.id]
         if earlier:
             self.kept.add(earlier[-1].id)
-            self.offer(kind, spec.subject, replace(candidate, id=earlier[-1].id))
+            self.offer(kind, spec.subject, replace(candidate, id=earlier[-1].id), place)
 
     def choose(self, kind: str, frame: Frame) -> Choice:
         """The master that serves a frame best, or why none does."""
-        need = judge(frame, kind, self.candidates[kind], self.rules)
-        if need.chosen is None:
-            return Choice(kind, reason=need.relaxation or "no candidate")
-        best = need.candidates[0]
-        candidate = next(one for one in self.candidates[kind] if one.id == need.chosen)
-        scaled = (need.tier or "").startswith("scaled")
-        return Choice(kind, candidate, tier=need.tier or "", days=best.days or 0.0, best=not scaled)
+        found = self.pool.choose(frame, kind, self.rules)
+        if found is None:
+            return Choice(kind, reason=self._reason(kind, frame))
+        best = found.tier_rank < SCALED
+        return Choice(kind, found.candidate, tier=found.tier, days=found.days or 0.0, best=best)
+
+    def _reason(self, kind: str, frame: Frame) -> str:
+        """Why none serves; told once for all frames of a group that are alike."""
+        alike = (kind, frame.subject, *(getattr(frame, name) for name in _ALIKE))
+        if alike not in self._reasons:
+            self._reasons[alike] = judge(frame, kind, self.candidates[kind], self.rules).relaxation
+        return self._reasons[alike]
 
     def associate(self, identity: str, frame: Frame, chosen: Iterable[Choice], missing: Mapping[str, str]) -> None:
         """Note what was chosen for a frame, or for the session that it stands for, and what is missing."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from avcd.association import judge
+from avcd.association import at_most, coherent, flat_is_too_short, judge
 from avcd.frame import Candidate, Frame, ImageType, InputRef, Master, Need, ProductKind
 from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
@@ -34,17 +34,32 @@ def plan_masters(builder: PlanBuilder) -> None:
                     bias_included=frame.bias_included,
                     n_combined=frame.n_combined,
                 ),
+                frame.id,
             )
-    for session, frames in builder.members(ImageType.BIAS):
-        _plan_bias(builder, session, frames)
+    for place, frames in _sessions(builder, ImageType.BIAS):
+        _plan_bias(builder, place, frames)
     for image_type in (ImageType.DARK, ImageType.DARK_FLAT):
-        for session, frames in builder.members(image_type):
-            _plan_dark(builder, session, frames)
+        for place, frames in _sessions(builder, image_type):
+            _plan_dark(builder, place, frames)
     for master in list(builder.offered.values()):
         if master.kind == "dark":
             _plan_bad_pixels(builder, master)
-    for session, frames in builder.members(ImageType.FLAT):
-        _plan_flat(builder, session, frames)
+    for place, frames in _sessions(builder, ImageType.FLAT):
+        _plan_flat(builder, place, frames)
+
+
+def _sessions(builder: PlanBuilder, image_type: ImageType) -> Iterator[tuple[str, list[Frame]]]:
+    """The frames of each master: a session's, in as many parts as its temperatures and sizes make.
+
+    Yields
+    ------
+    (place, frames)
+        The session's id, with a number where it has several parts; frames in time order.
+    """
+    for session, frames in builder.members(image_type):
+        parts = coherent(frames, builder.rules)
+        for nth, part in enumerate(parts, 1):
+            yield session if len(parts) == 1 else f"{session}/{nth}", part
 
 
 def representative(frames: list[Frame]) -> Frame:
@@ -54,52 +69,61 @@ def representative(frames: list[Frame]) -> Frame:
     return replace(middle, exposure_s=statistics.median(exposures) if exposures else None, cards=())
 
 
-def _enough(builder: PlanBuilder, kind: ProductKind, session: str, frames: list[Frame]) -> bool:
+def _members(builder: PlanBuilder, kind: ProductKind, place: str, frames: list[Frame]) -> tuple[list[Frame], str]:
+    """The frames that a master is made of, and what is to be said of the others; none where they are too few."""
+    short = {one.id: why for one in frames if (why := flat_is_too_short(one, builder.rules))}
+    fit = [one for one in frames if one.id not in short] if kind is ProductKind.MASTER_FLAT else frames
+    why = "".join(f"; {len(frames) - len(fit)} {one}" for one in list(short.values())[:1] if len(fit) < len(frames))
     minimum = int(builder.recipe(kind).parameters["minimum_frames"])
-    if len(frames) >= minimum:
-        return True
-    reason = f"{len(frames)} of at least {minimum} frames"
-    builder.block(kind, f"{kind}:{session}", reason, frames[0], [from_frame("raw", one) for one in frames])
-    return False
+    if len(fit) < minimum:
+        reason = f"{len(fit)} of at least {minimum} frames{why}"
+        builder.block(kind, f"{kind}:{place}", reason, frames[0], [from_frame("raw", one) for one in frames])
+        return [], reason
+    chosen = at_most(fit, builder.rules.for_frame(fit[0]).masters.most_frames)
+    few = f"; {len(chosen)} of {len(fit)} frames, evenly spaced" if len(chosen) < len(fit) else ""
+    return chosen, f"{few}{why}".removeprefix("; ")
 
 
-def _plan_bias(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
-    if not _enough(builder, ProductKind.MASTER_BIAS, session, frames):
+def _plan_bias(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
+    frames, left = _members(builder, ProductKind.MASTER_BIAS, place, frames)
+    if not frames:
         return
     like = representative(frames)
     spec = builder.spec(
         ProductKind.MASTER_BIAS,
-        f"master_bias:{session}",
+        f"master_bias:{place}",
         [from_frame("raw", one) for one in frames],
         like,
         stem=f"bias-{slug(like.instrument)}-bin{like.binning or 'x'}",
         calib_level=3,
         exposure_s=like.exposure_s,
+        reason=left,
     )
     if spec:
         builder.offer_built("bias", spec, Candidate(id=spec.id, origin="product", like=like, n_combined=len(frames)))
 
 
-def _plan_dark(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
-    if not _enough(builder, ProductKind.MASTER_DARK, session, frames):
+def _plan_dark(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
+    frames, left = _members(builder, ProductKind.MASTER_DARK, place, frames)
+    if not frames:
         return
     like = representative(frames)
     choice = builder.choose("bias", like)
-    builder.associate(session, like, [choice], {})
+    builder.associate(place, like, [choice], {})
     bias = choice.candidate
     inputs = [from_frame("raw", one) for one in frames]
     if bias:
         inputs.append(from_candidate("bias", bias))
     spec = builder.spec(
         ProductKind.MASTER_DARK,
-        f"master_dark:{session}",
+        f"master_dark:{place}",
         inputs,
         like,
         stem=f"dark-{slug(like.instrument)}-bin{like.binning or 'x'}-{number(like.exposure_s)}s",
         values={"exposure_s": like.exposure_s},
         calib_level=3,
         exposure_s=like.exposure_s,
-        reason="" if bias else "no bias matches: the bias stays in the dark",
+        reason=_told("" if bias else "no bias matches: the bias stays in the dark", left),
     )
     if spec:
         builder.offer_built(
@@ -114,7 +138,7 @@ def _plan_bad_pixels(builder: PlanBuilder, master: Master) -> None:
     like = dark.like
     spec = builder.spec(
         ProductKind.BAD_PIXEL_MASK,
-        f"bad_pixel_mask:{dark.like.session_id or dark.id}",
+        f"bad_pixel_mask:{builder.places[dark.id]}",
         [from_candidate("dark", dark)],
         like,
         stem=f"badpixels-{slug(like.instrument)}-bin{like.binning or 'x'}-{number(like.exposure_s)}s",
@@ -126,13 +150,14 @@ def _plan_bad_pixels(builder: PlanBuilder, master: Master) -> None:
         builder.mask(dark.id, spec.id)
 
 
-def _plan_flat(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
-    if not _enough(builder, ProductKind.MASTER_FLAT, session, frames):
+def _plan_flat(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
+    frames, left = _members(builder, ProductKind.MASTER_FLAT, place, frames)
+    if not frames:
         return
     like = representative(frames)
-    slot = f"master_flat:{session}"
+    slot = f"master_flat:{place}"
     raw = [from_frame("raw", one) for one in frames]
-    masters, tier, missing = flat_masters(builder, like)
+    masters, tier, missing = flat_masters(builder, like, place)
     if not masters:
         reason = "; ".join(f"{kind}: {why}" for kind, why in missing.items())
         builder.block(ProductKind.MASTER_FLAT, slot, reason, like, raw)
@@ -146,13 +171,17 @@ def _plan_flat(builder: PlanBuilder, session: str, frames: list[Frame]) -> None:
         filter=like.filter,
         calib_level=3,
         exposure_s=like.exposure_s,
-        reason=tier,
+        reason=_told(tier, left),
     )
     if spec:
         builder.offer_built("flat", spec, Candidate(id=spec.id, origin="product", like=like, n_combined=len(frames)))
 
 
-def flat_masters(builder: PlanBuilder, like: Frame) -> tuple[list[InputRef], str, Mapping[str, str]]:
+def _told(*reasons: str) -> str:
+    return "; ".join(one for one in reasons if one)
+
+
+def flat_masters(builder: PlanBuilder, like: Frame, place: str) -> tuple[list[InputRef], str, Mapping[str, str]]:
     """What a flat is calibrated with: a dark of its exposure where there is one, else the bias alone.
 
     Returns
@@ -165,7 +194,7 @@ def flat_masters(builder: PlanBuilder, like: Frame) -> tuple[list[InputRef], str
     missing: dict[str, str] = {}
     if not bias and (not dark or dark.bias_included is False):
         missing = {kind: choice.reason or "its bias is missing" for kind, choice in choices.items()}
-    builder.associate(like.subject, like, choices.values(), missing)
+    builder.associate(place, like, choices.values(), missing)
     if dark and (dark.bias_included is not False or bias):
         inputs = [from_candidate("dark", dark)]
         if dark.bias_included is not True and bias:
