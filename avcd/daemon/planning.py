@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from avcd.association import Rules
 from avcd.catalog import Catalog, PlanCounts, Reach
 from avcd.config import Processing
-from avcd.planner import plan, planning_digest, reach_days
+from avcd.planner import plan, plan_offers, planning_digest, reach_days
 from avcd.recipes import Recipes
 
 
@@ -39,13 +39,13 @@ def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts
     """
     digest = planning.digest
     facts = catalog.unplanned(camera, digest)
-    subjects = facts.subjects
-    while True:
-        snapshot = catalog.snapshot(camera, subjects)
-        made = plan(snapshot, planning.recipes, planning.rules, planning.processing)
-        if subjects is None:
-            return catalog.apply_plan(made, digest, facts)
-        more = catalog.concerned(made, Reach(reach_days(snapshot, planning.rules)))
+    subjects, how = facts.subjects, (planning.recipes, planning.rules, planning.processing)
+    snapshot = catalog.snapshot(camera, subjects)
+    while subjects is not None:
+        reach = Reach(reach_days(snapshot, planning.rules))
+        more = catalog.concerned(plan_offers(snapshot, *how), reach)
         if not more:
-            return catalog.apply_plan(made, digest, facts)
+            break
         subjects |= more
+        snapshot = catalog.snapshot(camera, subjects)
+    return catalog.apply_plan(plan(snapshot, *how), digest, facts)

@@ -18,7 +18,7 @@ from avcd.planner.masters import plan_masters
 from avcd.planner.science import explain_needs, plan_previews, plan_science
 from avcd.recipes import Recipes
 
-__all__ = ["explain", "plan", "planning_digest", "reach_days"]
+__all__ = ["explain", "plan", "plan_offers", "planning_digest", "reach_days"]
 
 
 def plan(snapshot: Snapshot, recipes: Recipes, rules: Rules, processing: Processing) -> Plan:
@@ -42,6 +42,13 @@ def plan(snapshot: Snapshot, recipes: Recipes, rules: Rules, processing: Process
     plan_science(builder)
     if processing.previews:
         plan_previews(builder)
+    return builder.finish()
+
+
+def plan_offers(snapshot: Snapshot, recipes: Recipes, rules: Rules, processing: Processing) -> Plan:
+    """The part of `plan` that others depend on: the masters, and what they are made of themselves."""
+    builder = PlanBuilder(snapshot, recipes, rules, processing)
+    plan_masters(builder)
     return builder.finish()
 
 

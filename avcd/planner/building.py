@@ -58,14 +58,13 @@ def _priority(night: str | None, kind: ProductKind) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The best master of one kind for one frame; without one, the reason."""
+    """The best master of one kind for one frame, where one serves."""
 
     kind: str
     candidate: Candidate | None = None
     tier: str = ""
     days: float = 0.0  # between the frame and the master
     best: bool = True  # of the best tier: only a nearer one could take its place
-    reason: str = ""
 
 
 @dataclass
@@ -133,14 +132,14 @@ class PlanBuilder:
             self.offer(kind, spec.subject, replace(candidate, id=earlier[-1].id), place)
 
     def choose(self, kind: str, frame: Frame) -> Choice:
-        """The master that serves a frame best, or why none does."""
+        """The master that serves a frame best."""
         found = self.pool.choose(frame, kind, self.rules)
         if found is None:
-            return Choice(kind, reason=self._reason(kind, frame))
+            return Choice(kind)
         best = found.tier_rank < SCALED
         return Choice(kind, found.candidate, tier=found.tier, days=found.days or 0.0, best=best)
 
-    def _reason(self, kind: str, frame: Frame) -> str:
+    def refusal(self, kind: str, frame: Frame) -> str:
         """Why none serves; told once for all frames of a group that are alike."""
         alike = (kind, frame.subject, *(getattr(frame, name) for name in _ALIKE))
         if alike not in self._reasons:

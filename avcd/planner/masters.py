@@ -193,7 +193,10 @@ def flat_masters(builder: PlanBuilder, like: Frame, place: str) -> tuple[list[In
     bias, dark = choices["bias"].candidate, choices["dark"].candidate
     missing: dict[str, str] = {}
     if not bias and (not dark or dark.bias_included is False):
-        missing = {kind: choice.reason or "its bias is missing" for kind, choice in choices.items()}
+        missing = {
+            kind: "its bias is missing" if choice.candidate else builder.refusal(kind, like)
+            for kind, choice in choices.items()
+        }
     builder.associate(place, like, choices.values(), missing)
     if dark and (dark.bias_included is not False or bias):
         inputs = [from_candidate("dark", dark)]

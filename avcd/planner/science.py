@@ -57,7 +57,7 @@ def calibration_of(builder: PlanBuilder, frame: Frame) -> Calibration:
         if kind in done:
             continue
         if candidate is None or (kind == "dark" and not dark_serves):
-            missing[kind] = choices[kind].reason or "its bias is missing"
+            missing[kind] = "its bias is missing" if candidate else builder.refusal(kind, frame)
         else:
             inputs.append(from_candidate(kind, candidate))
     if dark and "dark" not in done and dark_serves:
