@@ -22,14 +22,14 @@ def provenance(work: Work) -> list[dict[str, str]]:
         {
             "role": one.role,
             "id": one.id,
-            "name": PurePosixPath(one.relative_path).name if one.frame is None else _frame_name(one.frame),
+            "name": PurePosixPath(one.relative_path).name if one.frame is None else frame_name(one.frame),
             "sha256": one.sha256 if one.frame is None else one.frame.pixel_sha256,
         }
         for one in work.claim.inputs
     ]
 
 
-def _frame_name(frame: Frame) -> str:
+def frame_name(frame: Frame) -> str:
     """A frame by what it is: which of its files was there first must not change the product's bytes."""
     return " ".join(str(part) for part in (frame.image_type, frame.filter, frame.date_obs) if part)
 
