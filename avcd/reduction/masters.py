@@ -14,7 +14,6 @@ from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.combine import Combined, FrameSource, combine_frames
 from avcd.reduction.figures import (
-    Rejection,
     count_spots,
     measure_drift,
     measure_noise,
@@ -91,9 +90,8 @@ def build_master_bias(
         Unit adu; metrics carry ``read_noise_adu`` measured on pairs of the frames, and what `avcd.reduction.figures`
         measures.
     """
-    rejection = _rejection(params, step_of(sources[0]))
-    combined = _combine(sources, rejection, memory_bytes)
-    metrics = _figures(combined, sources, rejection) | _fill(combined, full_well_adu)
+    combined = _combine(sources, params, memory_bytes, step_of(sources[0]))
+    metrics = _figures(combined, sources, params) | _fill(combined, full_well_adu)
     full = [one.rows(0, one.shape[0])[0] for one in sources[: _PAIRS + 1]]
     noises = [read_noise_from_biases(first, second) for first, second in pairwise(full)]
     if noises:
@@ -129,10 +127,9 @@ def build_master_dark(
         Unit adu; metrics as `build_master_bias`, and ``bias_included`` (0 or 1), ``exposure_s``, ``rate_adu_s``.
     """
     corrected = [_corrected(one, bias) for one in sources]
-    rejection = _rejection(params, step_of(sources[0]))
-    combined = _combine(corrected, rejection, memory_bytes)
+    combined = _combine(corrected, params, memory_bytes, step_of(sources[0]))
     ccd = _ccd(combined, "adu")
-    metrics = _figures(combined, corrected, rejection) | _fill(combined, full_well_adu, bias)
+    metrics = _figures(combined, corrected, params) | _fill(combined, full_well_adu, bias)
     metrics |= {"bias_included": float(bias is None)} | count_spots(ccd.data, combined.mask)
     if exposure_s:
         metrics["exposure_s"] = exposure_s
@@ -193,10 +190,9 @@ def build_master_flat(
     used_outside = {} if outside.keys() <= left_out.keys() else outside
     levels = [found[index] for index in chosen]
     corrected = [CorrectedSource(sources[index], offset, offset_mask, 1.0 / found[index]) for index in chosen]
-    rejection = _rejection(params, step_of(sources[0]) / float(np.median(levels)))
-    combined = _combine(corrected, rejection, memory_bytes)
+    combined = _combine(corrected, params, memory_bytes, step_of(sources[0]) / float(np.median(levels)))
     ccd, dead = _normalised(combined, float(params["lowest_response"]))
-    metrics = _figures(combined, corrected, rejection, levels) | {
+    metrics = _figures(combined, corrected, params, levels) | {
         "level": float(np.median(levels)),
         "level_lowest": min(levels),
         "level_highest": max(levels),
@@ -253,17 +249,13 @@ def _normalised(combined: Combined, lowest_response: float) -> tuple[CCDData, np
     return CCDData(np.where(dead, np.float32(1), data), unit="", mask=mask, uncertainty=uncertainty), dead
 
 
-def _rejection(params: Mapping[str, Any], step: float) -> Rejection:
-    return Rejection(str(params["method"]), float(params["low_sigma"]), float(params["high_sigma"]), step / 2)
-
-
-def _combine(sources: Sequence[FrameSource], rejection: Rejection, memory_bytes: int) -> Combined:
+def _combine(sources: Sequence[FrameSource], params: Mapping[str, Any], memory_bytes: int, step: float) -> Combined:
     return combine_frames(
         sources,
-        method=rejection.method,
-        low_sigma=rejection.low_sigma,
-        high_sigma=rejection.high_sigma,
-        floor=rejection.floor,
+        method=str(params["method"]),
+        low_sigma=float(params["low_sigma"]),
+        high_sigma=float(params["high_sigma"]),
+        floor=step / 2,
         memory_bytes=memory_bytes,
     )
 
@@ -314,7 +306,10 @@ def _with_uncertainty_of(ccd: CCDData, bias: CCDData | None) -> CCDData:
 
 
 def _figures(
-    combined: Combined, sources: Sequence[FrameSource], rejection: Rejection, levels: Sequence[float] | None = None
+    combined: Combined,
+    sources: Sequence[FrameSource],
+    params: Mapping[str, Any],
+    levels: Sequence[float] | None = None,
 ) -> dict[str, float]:
     """What is measured on every master; ``levels`` of flats, which were scaled by them."""
     good = combined.data[combined.mask == 0]
@@ -322,7 +317,7 @@ def _figures(
     scale = level if levels else 1.0  # a flat is normalised; its figures are relative
     sample = take_sample(sources, combined.data, combined.mask)
     weights = None if levels is None else [float(np.median(levels)) / one for one in levels]
-    noise = {name: value / scale for name, value in measure_noise(sample, rejection, weights).items()}
+    noise = {name: value / scale for name, value in measure_noise(sample, str(params["method"]), weights).items()}
     found = {
         "frames": float(len(sources)),
         "level": level,
