@@ -17,6 +17,8 @@ _FEWEST_BLOCKS = 16
 _BLOCK_PX = 10_000  # of a block are looked at
 _CLIP = 3.0
 _PASSES = 4
+_REWEIGHTED = 20
+_NEBULA_WEIGHT = 0.1
 _MEDIAN_SCATTER = 1.2533  # of a median of normal values, beside that of their mean
 _ENOUGH_PX = 200_000
 
@@ -96,8 +98,7 @@ def measure_sky_gradient(data: np.ndarray, unusable: np.ndarray) -> dict[str, fl
     Parameters
     ----------
     data : shape (ny, nx)
-        After the flat was divided out. Stars are clipped; blocks that a nebula fills do not fit the plane and are
-        left out of it.
+        After the flat was divided out. Stars are clipped; blocks that a nebula fills hardly count.
     unusable : shape (ny, nx), bool
 
     Returns
@@ -114,29 +115,41 @@ def measure_sky_gradient(data: np.ndarray, unusable: np.ndarray) -> dict[str, fl
             level, sigma = _sky(data[here][~unusable[here]])
             blocks.append((rows.mean() / data.shape[0], columns.mean() / data.shape[1], level, sigma))
     y, x, levels, sigmas = np.array(blocks).T
-    kept = np.isfinite(levels)
-    terms = np.column_stack([np.ones_like(x), x, y])
-    for _ in range(_PASSES):
-        if np.count_nonzero(kept) < _FEWEST_BLOCKS:
-            return {}
-        plane = np.linalg.lstsq(terms[kept], levels[kept], rcond=None)[0]
-        residual = levels - terms @ plane
-        scatter = mad_sigma(residual[kept])
-        closer = np.isfinite(levels) & (np.abs(residual) <= _CLIP * max(scatter, 1e-9))
-        if np.array_equal(closer, kept):
-            break
-        kept = closer
-    sky, noise = float(np.median(levels[kept])), float(np.median(sigmas[kept]))
+    finite = np.isfinite(levels)
+    if np.count_nonzero(finite) < _FEWEST_BLOCKS:
+        return {}
+    x, y, levels, sigmas = x[finite], y[finite], levels[finite], sigmas[finite]
+    plane, residual = _plane(x, y, levels)
+    scatter = mad_sigma(residual)
+    sky, noise = float(np.median(levels)), float(np.median(sigmas))
     if not (sky > 0 and noise > 0):
         return {}
     rise = float(abs(plane[1]) + abs(plane[2]))
     # Of positions spread evenly over a side the variance is a twelfth; both slopes add up.
-    error = scatter * np.sqrt(2 * 12 / np.count_nonzero(kept))
+    error = scatter * np.sqrt(2 * 12 / levels.size)
     return {
         "sky_gradient": rise / sky,
         "sky_gradient_error": float(error) / sky,
         "sky_gradient_sigma": rise / noise,
     }
+
+
+def _plane(x: np.ndarray, y: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The plane (level, slopes in x and y) that most blocks lie on, and what each departs by from it.
+
+    Least absolute departures, by least squares weighted again and again; a nebula, which only ever adds light, counts
+    for less than what is below the plane.
+    """
+    terms = np.column_stack([np.ones_like(x), x, y])
+    weights = np.ones_like(levels)
+    least = 0.05 * mad_sigma(levels) + 1e-9
+    for _ in range(_REWEIGHTED):
+        root = np.sqrt(weights)
+        plane = np.linalg.lstsq(terms * root[:, None], levels * root, rcond=None)[0]
+        residual = levels - terms @ plane
+        weights = 1 / np.maximum(np.abs(residual), least)
+        weights[residual > _CLIP * max(mad_sigma(residual), least)] *= _NEBULA_WEIGHT
+    return plane, residual
 
 
 def _sky(values: np.ndarray) -> tuple[float, float]:
