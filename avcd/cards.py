@@ -35,6 +35,10 @@ _TYPES = {
     ProductKind.REDUCED: "LIGHT",
     ProductKind.STACK: "STACK",
 }
+_STANDING = {
+    ProductStatus.FINAL: "made with all its calibrations",
+    ProductStatus.PROVISIONAL: "something was missing; to be replaced",
+}
 
 
 def inherit(source: fits.Header, *, keep_world: bool) -> fits.Header:
@@ -105,7 +109,7 @@ def describe(
         "AVCDKIND": (str(spec.kind), "kind of product"),
         "AVCDID": (spec.id, ""),
         "AVCDRCP": (f"{spec.recipe} {spec.recipe_version}", "recipe and its version"),
-        "AVCDSTAT": (str(spec.status), "provisional: a calibration was missing"),
+        "AVCDSTAT": (str(spec.status), _STANDING.get(spec.status, "standing when it was made")),
         "CALLEVEL": (spec.calib_level, "ObsCore: 1 raw, 2 calibrated, 3 combined"),
         "OBS-ID": (spec.observations[0] if spec.observations else None, "observation"),
     }

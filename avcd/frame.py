@@ -501,13 +501,18 @@ class JobInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A job that one worker owns until its lease ends; ``token`` fences everything it writes."""
+    """A job that one worker owns until its lease ends; ``token`` fences everything it writes.
+
+    ``predecessor`` is the provisional product that serves in the slot of a final one: it is compared with, and shapes
+    neither the product's identity nor its bytes.
+    """
 
     job_id: str
     token: str
     attempt: int
     spec: ProductSpec
     inputs: tuple[JobInput, ...]
+    predecessor: JobInput | None = None
 
 
 @dataclass(frozen=True, slots=True)

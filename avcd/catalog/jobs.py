@@ -16,7 +16,7 @@ from avcd.catalog.plans import SERVING
 from avcd.catalog.rows import metric_to_row, spec_from_json
 from avcd.catalog.session import Database, fetch_first, upsert
 from avcd.errors import LeaseLostError
-from avcd.frame import Claim, JobState, ProductKind, ProductSpec, ProductStatus, Published
+from avcd.frame import Claim, InputRef, JobInput, JobState, ProductKind, ProductSpec, ProductStatus, Published
 
 _FREE: dict[str, Any] = {"token": None, "owner": None, "leased_until": None}
 
@@ -64,6 +64,7 @@ class Jobs(Database):
                 attempt=row["attempts"],
                 spec=spec,
                 inputs=resolve_inputs(connection, spec.inputs),
+                predecessor=_predecessor(connection, row["camera"], spec),
             )
 
         return self.write(work)
@@ -268,6 +269,16 @@ def _take(
     chosen = choice.cte("chosen").prefix_with("MATERIALIZED", dialect="postgresql")
     taken = update(jobs).where(jobs.c.id.in_(select(chosen.c.id))).values(**lease).returning(jobs)
     return fetch_first(connection, taken)
+
+
+def _predecessor(connection: Connection, camera: str, spec: ProductSpec) -> JobInput | None:
+    """The provisional product that a final one is to replace; None where there is none."""
+    if spec.status is not ProductStatus.FINAL:
+        return None
+    here = and_(products.c.camera == camera, products.c.slot == spec.slot, products.c.id != spec.id)
+    serving = select(products.c.id).where(here, products.c.status == ProductStatus.PROVISIONAL)
+    found = connection.execute(serving).scalar()
+    return None if found is None else resolve_inputs(connection, [InputRef("predecessor", found, "product")])[0]
 
 
 def _locked_job(connection: Connection, claim: Claim) -> Mapping[str, Any]:

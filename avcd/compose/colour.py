@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.ndimage import binary_opening, gaussian_filter, label, sum_labels
 
 from avcd.compose.background import subtract_plane
+from avcd.compose.captions import captioned
 from avcd.compose.filters import is_white, order_by_wavelength, wavelength_nm
 from avcd.compose.resampling import UNUSABLE
 from avcd.errors import ProcessingError
@@ -232,19 +233,31 @@ def _top_down(rgb: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rgb[::-1])
 
 
-def png_bytes(rgb: np.ndarray) -> bytes:
-    """An 8-bit PNG of values from 0 to 1, shape (ny, nx, 3) or (ny, nx), the first row at the bottom; without date."""
-    pixels = _top_down((np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8))
+def png_bytes(rgb: np.ndarray, *, caption: str | None = None) -> bytes:
+    """An 8-bit PNG of values from 0 to 1, shape (ny, nx, 3) or (ny, nx), the first row at the bottom; without date.
+
+    A caption is written below the picture.
+    """
+    picture = Image.fromarray(_top_down((np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)))
+    if caption:
+        picture = captioned(picture, caption)
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG", optimize=False, compress_level=6)
+    picture.save(stream, "PNG", optimize=False, compress_level=6)
     return stream.getvalue()
 
 
-def tiff16_bytes(rgb: np.ndarray) -> bytes:
+def tiff16_bytes(rgb: np.ndarray, *, description: str | None = None) -> bytes:
     """A 16-bit TIFF of values from 0 to 1, shape (ny, nx, 3), the first row at the bottom; without date or program."""
     pixels = _top_down((np.clip(rgb, 0, 1) * 65535 + 0.5).astype(np.uint16))
     stream = io.BytesIO()
     tifffile.imwrite(
-        stream, pixels, photometric="rgb", compression="zlib", metadata=None, software=False, datetime=False
+        stream,
+        pixels,
+        photometric="rgb",
+        compression="zlib",
+        metadata=None,
+        software=False,
+        datetime=False,
+        description=description,
     )
     return stream.getvalue()

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from astropy.visualization import ZScaleInterval
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from scipy.ndimage import uniform_filter
 
+from avcd.compose.captions import captioned
 from avcd.compose.resampling import UNUSABLE
 
 _SOFTENING = 0.5  # of the zscale interval: faint things linear, bright ones compressed
@@ -46,7 +47,7 @@ def preview_png(
     grey = (_stretched(_filled(small), float(params["contrast"])) * 255 + 0.5).astype(np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(grey[::-1]))
     if caption:
-        picture = _captioned(picture, caption)
+        picture = captioned(picture, caption)
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=False, compress_level=6)
     return stream.getvalue()
@@ -92,15 +93,3 @@ def _filled(image: np.ndarray) -> np.ndarray:
     near = uniform_filter((~hole).astype(np.float32), 5)
     mean = uniform_filter(np.where(hole, 0, image), 5) / np.maximum(near, 1e-6)
     return np.where(hole & (near > 0.5), mean, image)
-
-
-def _captioned(picture: Image.Image, caption: str) -> Image.Image:
-    """The picture with a caption in a strip below it, which hides nothing; large enough for the picture's size."""
-    size = max(10, max(picture.size) // 40)
-    font = ImageFont.load_default(size)
-    left, top, right, bottom = (int(one) for one in font.getbbox(caption))
-    height = bottom - top + size
-    whole = Image.new("L", (max(picture.width, right - left + size), picture.height + height), 0)
-    whole.paste(picture, ((whole.width - picture.width) // 2, 0))
-    ImageDraw.Draw(whole).text((size // 2 - left, picture.height + size // 2 - top), caption, fill=255, font=font)
-    return whole

@@ -16,6 +16,7 @@ from avcd.frame import MaskBit
 from avcd.reduction.cosmic import find_cosmic_rays
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
+from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
 
 # A dark whose level is above half of the bias's holds that bias still.
 _BIAS_SHARE = 0.5
@@ -131,6 +132,8 @@ def reduce_frame(
         run.step("gain", e_per_adu=detector.gain_e_per_adu)
     elif run.ccd.unit == u.adu:
         run.warnings.append("the gain is not known: pixels stay in adu, and photon noise is not in the uncertainty")
+    if masters.flat is not None:
+        run.metrics |= measure_sky_gradient(run.ccd.data, run.mask != 0)
     if params["cosmic_rays"]:
         _clean_cosmic_rays(run, detector, params)
     return _finish(run)
@@ -237,6 +240,9 @@ def _subtract_dark(run: _Run, masters: Masters, exposure_s: float | None) -> Non
     scaled = CCDData(dark.data * np.float32(scale), unit=run.ccd.unit, uncertainty=uncertainty)
     seconds = (exposure_s or 1.0) * u.s  # scaled already, masks and uncertainty with it
     run.ccd = ccdproc.subtract_dark(run.ccd, scaled, dark_exposure=seconds, data_exposure=seconds, exposure_unit=u.s)
+    # Now: later the search for cosmic rays takes some of what is left for its own.
+    saturated = (run.mask & np.uint16(MaskBit.SATURATED | MaskBit.NON_FINITE)) != 0
+    run.metrics |= measure_hot_residue(run.ccd.data, scaled.data, saturated)
     run.take_mask(dark)
     run.applied |= {"dark", "bias"} if brings_bias else {"dark"}
     run.step(

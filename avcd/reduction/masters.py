@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,14 @@ from astropy.nddata import StdDevUncertainty
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.combine import Combined, FrameSource, combine_frames
+from avcd.reduction.figures import (
+    count_spots,
+    measure_drift,
+    measure_noise,
+    measure_outliers,
+    measure_structure,
+    take_sample,
+)
 from avcd.reduction.noise import mad_sigma, read_noise_from_biases
 from avcd.reduction.planes import CCDData
 
@@ -23,11 +31,15 @@ _PAIRS = 3  # of bias frames; each gives the read noise to a part in a thousand
 
 @dataclass(frozen=True)
 class Master:
-    """A master: pixels (float32) with mask plane and uncertainty, figures, and what a person should know."""
+    """A master: pixels (float32) with mask plane and uncertainty, figures, and what a person should know.
+
+    ``left_out``: the frames that took no part, by their number in the order given, with the reason.
+    """
 
     ccd: CCDData
     metrics: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    left_out: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,11 @@ class CorrectedSource:
 
 
 def build_master_bias(
-    sources: Sequence[FrameSource], params: Mapping[str, Any], *, memory_bytes: int = _MEMORY
+    sources: Sequence[FrameSource],
+    params: Mapping[str, Any],
+    *,
+    full_well_adu: float | None = None,
+    memory_bytes: int = _MEMORY,
 ) -> Master:
     """The clipped mean of bias frames.
 
@@ -65,14 +81,17 @@ def build_master_bias(
     sources : frames of one shape, adu
     params
         Of the recipe: method, low_sigma, high_sigma.
+    full_well_adu
+        The level at which the detector saturates; None: not known.
 
     Returns
     -------
     Master
-        Unit adu; metrics carry ``read_noise_adu`` measured on pairs of the frames.
+        Unit adu; metrics carry ``read_noise_adu`` measured on pairs of the frames, and what `avcd.reduction.figures`
+        measures.
     """
     combined = _combine(sources, params, memory_bytes, step_of(sources[0]))
-    metrics = _figures(combined, len(sources))
+    metrics = _figures(combined, sources, params) | _fill(combined, full_well_adu)
     full = [one.rows(0, one.shape[0])[0] for one in sources[: _PAIRS + 1]]
     noises = [read_noise_from_biases(first, second) for first, second in pairwise(full)]
     if noises:
@@ -81,14 +100,42 @@ def build_master_bias(
 
 
 def build_master_dark(
-    sources: Sequence[FrameSource], bias: CCDData | None, params: Mapping[str, Any], *, memory_bytes: int = _MEMORY
+    sources: Sequence[FrameSource],
+    bias: CCDData | None,
+    params: Mapping[str, Any],
+    *,
+    exposure_s: float | None = None,
+    full_well_adu: float | None = None,
+    memory_bytes: int = _MEMORY,
 ) -> Master:
-    """The clipped mean of darks of one exposure, each less the master bias where one is given."""
+    """The clipped mean of darks of one exposure, each less the master bias where one is given.
+
+    Parameters
+    ----------
+    sources : frames of one shape, adu
+    bias : CCDData or None
+        None: the bias stays in the dark.
+    params
+        Of the recipe: method, low_sigma, high_sigma.
+    exposure_s : float or None [s]
+    full_well_adu
+        The level at which the detector saturates; None: not known.
+
+    Returns
+    -------
+    Master
+        Unit adu; metrics as `build_master_bias`, and ``bias_included`` (0 or 1), ``exposure_s``, ``rate_adu_s``.
+    """
     corrected = [_corrected(one, bias) for one in sources]
     combined = _combine(corrected, params, memory_bytes, step_of(sources[0]))
-    return Master(
-        _with_uncertainty_of(_ccd(combined, "adu"), bias), _figures(combined, len(sources)), _few(len(sources))
-    )
+    ccd = _ccd(combined, "adu")
+    metrics = _figures(combined, corrected, params) | _fill(combined, full_well_adu, bias)
+    metrics |= {"bias_included": float(bias is None)} | count_spots(ccd.data, combined.mask)
+    if exposure_s:
+        metrics["exposure_s"] = exposure_s
+        if bias is not None:
+            metrics["rate_adu_s"] = metrics["level"] / exposure_s
+    return Master(_with_uncertainty_of(ccd, bias), metrics, _few(len(sources)))
 
 
 def build_master_flat(
@@ -97,6 +144,7 @@ def build_master_flat(
     dark: CCDData | None,
     params: Mapping[str, Any],
     *,
+    full_well_adu: Sequence[float | None] | None = None,
     memory_bytes: int = _MEMORY,
 ) -> Master:
     """Flats less bias and dark, each scaled to its median, combined, and normalised to a median of one.
@@ -106,40 +154,99 @@ def build_master_flat(
     bias, dark : CCDData or None
         What is subtracted: both where the dark's bias was removed; a dark that keeps its bias comes alone.
     params
-        Also ``lowest_response``: pixels below it are DEAD, and are set to one so that nothing is divided by them.
+        Also ``lowest_response``: pixels below it are DEAD, and are set to one so that nothing is divided by them;
+        ``lowest_level``, ``highest_level``: a frame whose median lies outside of these parts of the full well (both
+        above the bias) is left out, unless fewer than ``minimum_frames`` would remain: then all that hold light are
+        used.
+    full_well_adu
+        The level at which the detector saturates, of every frame; None: not known, and the levels are not judged.
+
+    Returns
+    -------
+    Master
+        Without unit. Metrics, beside those of the other masters: ``level``, ``level_lowest``, ``level_highest``: the
+        light of the frames that were used, adu; ``frames_left_out``; ``frames_outside``: used although their level is
+        not right; ``frames_missing``: how many ``minimum_frames`` is short of.
 
     Raises
     ------
     ProcessingError
-        A flat has no light above its bias.
+        No flat has light above its bias.
     """
     offset, offset_mask = _sum(bias, dark, sources[0].shape)
-    corrected, levels = [], []
-    for one in sources:
-        values, mask = CorrectedSource(one, offset, offset_mask).rows(0, one.shape[0])
-        usable = np.isfinite(values) if mask is None else np.isfinite(values) & (mask == 0)
-        level = float(np.median(values[usable])) if usable.any() else float("nan")
-        if not level > 0:
-            raise ProcessingError(f"a flat has a median of {level:.4g} adu above its bias: it holds no light")
-        levels.append(level)
-        corrected.append(CorrectedSource(one, offset, offset_mask, 1.0 / level))
+    found = [_level_above(one, offset, offset_mask) for one in sources]
+    wells = full_well_adu or [None] * len(sources)
+    unlit = {
+        index: f"a median of {level:.4g} adu above its bias: it holds no light"
+        for index, level in enumerate(found)
+        if not level > 0
+    }
+    if len(unlit) == len(sources):
+        raise ProcessingError(f"a flat has {unlit[0]}")
+    outside = _outside(found, wells, 0.0 if offset is None else float(np.nanmedian(offset)), params)
+    minimum = max(1, int(params["minimum_frames"]))
+    left_out = unlit | outside if len(sources) - len(unlit) - len(outside) >= minimum else unlit
+    chosen = [index for index in range(len(sources)) if index not in left_out]
+    used_outside = {} if outside.keys() <= left_out.keys() else outside
+    levels = [found[index] for index in chosen]
+    corrected = [CorrectedSource(sources[index], offset, offset_mask, 1.0 / found[index]) for index in chosen]
     combined = _combine(corrected, params, memory_bytes, step_of(sources[0]) / float(np.median(levels)))
-    norm = float(np.median(combined.data[combined.mask == 0]))
+    ccd, dead = _normalised(combined, float(params["lowest_response"]))
+    metrics = _figures(combined, corrected, params, levels) | {
+        "level": float(np.median(levels)),
+        "level_lowest": min(levels),
+        "level_highest": max(levels),
+        "frames_left_out": float(len(left_out)),
+        "frames_outside": float(len(used_outside)),
+        "frames_missing": float(max(0, minimum - len(chosen))),
+        "dead_px": int(np.count_nonzero(dead)),
+        "vignetting": float(np.percentile(ccd.data[~dead], 1)) if not dead.all() else float("nan"),
+    }
+    metrics |= count_spots(ccd.data, np.asarray(ccd.mask))
+    notes = [*_few(len(chosen))]
+    if None in wells:
+        notes.append("the full well is not known: the level of the flats was not judged")
+    if used_outside:
+        notes.append(
+            f"{len(outside)} of {len(sources)} flats are too dark or too bright, and are used all the same: fewer than "
+            f"the recipe's minimum_frames ({minimum}) would be left ({'; '.join(outside.values())})"
+        )
+    return Master(ccd, metrics, tuple(notes), left_out)
+
+
+def _level_above(source: FrameSource, offset: np.ndarray | None, offset_mask: np.ndarray | None) -> float:
+    """The median of a flat above its offset frame, adu; NaN where no pixel is usable."""
+    values, mask = CorrectedSource(source, offset, offset_mask).rows(0, source.shape[0])
+    usable = np.isfinite(values) if mask is None else np.isfinite(values) & (mask == 0)
+    return float(np.median(values[usable])) if usable.any() else float("nan")
+
+
+def _outside(
+    levels: Sequence[float], wells: Sequence[float | None], offset_adu: float, params: Mapping[str, Any]
+) -> dict[int, str]:
+    """The flats whose level is not right, with the reason."""
+    lowest, highest = float(params["lowest_level"]), float(params["highest_level"])
+    found = {}
+    for index, (level, well) in enumerate(zip(levels, wells, strict=True)):
+        if well is None or not well > offset_adu or not level > 0:
+            continue
+        part = level / (well - offset_adu)
+        if not lowest <= part <= highest:
+            found[index] = f"{part:.0%} of the full well, not {lowest:.0%} to {highest:.0%}"
+    return found
+
+
+def _normalised(combined: Combined, lowest_response: float) -> tuple[CCDData, np.ndarray]:
+    """A flat of median one, with the pixels that do not respond set to one; and which those are."""
+    good = combined.mask == 0
+    norm = float(np.median(combined.data[good])) if good.any() else float("nan")
     data = combined.data / np.float32(norm)
-    dead = ~np.isfinite(data) | (data < float(params["lowest_response"])) | (combined.mask != 0)
+    dead = ~np.isfinite(data) | (data < lowest_response) | ~good
     mask = combined.mask | np.where(dead, np.uint16(MaskBit.DEAD), np.uint16(0))
     uncertainty = (
         None if combined.uncertainty is None else StdDevUncertainty(np.where(dead, 0, combined.uncertainty / norm))
     )
-    ccd = CCDData(np.where(dead, np.float32(1), data), unit="", mask=mask, uncertainty=uncertainty)
-    metrics = _figures(combined, len(sources)) | {
-        "level": float(np.median(levels)),
-        "level_lowest": min(levels),
-        "level_highest": max(levels),
-        "dead_px": int(np.count_nonzero(dead)),
-        "vignetting": float(np.percentile(data[~dead], 1)),
-    }
-    return Master(ccd, metrics, _few(len(sources)))
+    return CCDData(np.where(dead, np.float32(1), data), unit="", mask=mask, uncertainty=uncertainty), dead
 
 
 def _combine(sources: Sequence[FrameSource], params: Mapping[str, Any], memory_bytes: int, step: float) -> Combined:
@@ -198,14 +305,39 @@ def _with_uncertainty_of(ccd: CCDData, bias: CCDData | None) -> CCDData:
     return CCDData(ccd.data, unit=ccd.unit, mask=ccd.mask, uncertainty=StdDevUncertainty(total))
 
 
-def _figures(combined: Combined, frames: int) -> dict[str, float]:
+def _figures(
+    combined: Combined,
+    sources: Sequence[FrameSource],
+    params: Mapping[str, Any],
+    levels: Sequence[float] | None = None,
+) -> dict[str, float]:
+    """What is measured on every master; ``levels`` of flats, which were scaled by them."""
     good = combined.data[combined.mask == 0]
-    return {
-        "frames": frames,
-        "level": float(np.median(good)) if good.size else float("nan"),
-        "noise": mad_sigma(good),
-        "rejected_fraction": 1.0 - float(combined.count.mean()) / frames,
+    level = float(np.median(good)) if good.size else float("nan")
+    scale = level if levels else 1.0  # a flat is normalised; its figures are relative
+    sample = take_sample(sources, combined.data, combined.mask)
+    weights = None if levels is None else [float(np.median(levels)) / one for one in levels]
+    noise = {name: value / scale for name, value in measure_noise(sample, str(params["method"]), weights).items()}
+    found = {
+        "frames": float(len(sources)),
+        "level": level,
+        "scatter": mad_sigma(good) / scale,
+        "rejected_fraction": 1.0 - float(combined.count.mean()) / len(sources),
+        "megapixels": combined.data.size / 1e6,
+        **noise,
+        **measure_drift(sample, levels, noise.get("frame_noise") if levels is None else scale),
+        **measure_outliers(sample),
     }
+    return found if levels is None else found | measure_structure(sample, scale)
+
+
+def _fill(combined: Combined, full_well_adu: float | None, bias: CCDData | None = None) -> dict[str, float]:
+    """``full_well_part``: how full the pixels are, bias and all; empty where the full well is not known."""
+    good = combined.mask == 0
+    if not full_well_adu or not good.any():
+        return {}
+    zero = 0.0 if bias is None else float(np.nanmedian(bias.data))
+    return {"full_well_part": (float(np.median(combined.data[good])) + zero) / full_well_adu}
 
 
 def _few(frames: int) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from avcd.reduction.combine import MAD_TO_SIGMA
 
 _CLIP = 3.0
 _PASSES = 5
+_FAR = 10.0
 
 
 def mad_sigma(values: np.ndarray) -> float:
@@ -26,6 +27,21 @@ def clipped_sigma(values: np.ndarray) -> float:
             break
         kept = kept[inside]
     return float(kept.std()) if kept.size else float("nan")
+
+
+def difference_sigma(values: np.ndarray) -> float:
+    """The standard deviation of the normal part of values that may be whole numbers; any shape, NaN ignored.
+
+    The median absolute deviation of counts is itself a count; so it only sets off what is far away, and the rest is
+    clipped. Clipping at three sigma costs 1.4 % of a normal distribution's scatter, which is put back.
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return float("nan")
+    departure = np.abs(finite - np.median(finite))
+    apart = departure[departure > 0]
+    width = max(float(np.median(departure)) * MAD_TO_SIGMA, float(apart.min()) if apart.size else 0.0)
+    return clipped_sigma(finite[departure <= _FAR * width]) / _CLIPPED_SIGMA
 
 
 def read_noise_from_biases(first: np.ndarray, second: np.ndarray) -> float:

@@ -6,6 +6,7 @@ from avcd.compose.colour import Channel, compose_rgb, png_bytes, tiff16_bytes
 from avcd.compose.registration import register
 from avcd.compose.resampling import resample
 from avcd.errors import ProcessingError
+from avcd.frame import ProductStatus
 from avcd.stages.inputs import read_product
 from avcd.stages.output import Output, Work
 from avcd.stages.stacks import reference_index, registration_input
@@ -14,6 +15,8 @@ from avcd.stages.writing import picture_output
 
 def compose_colour(work: Work) -> Output:
     """A composite as PNG and 16-bit TIFF; the stacks are brought onto the grid of the first that is solved.
+
+    A provisional one says so below the PNG and in the TIFF's description.
 
     Raises
     ------
@@ -42,4 +45,9 @@ def compose_colour(work: Work) -> Output:
         "filters": ",".join(one.filter for one in channels),
         **{f"channel_{colour}": names for colour, names in image.assignment.items()},
     }
-    return picture_output(work, {".png": png_bytes(image.rgb), ".tiff": tiff16_bytes(image.rgb)}, metrics, tuple(notes))
+    mark = "provisional" if work.claim.spec.status is ProductStatus.PROVISIONAL else None
+    pictures = {
+        ".png": png_bytes(image.rgb, caption=mark),
+        ".tiff": tiff16_bytes(image.rgb, description=mark),
+    }
+    return picture_output(work, pictures, metrics, tuple(notes))

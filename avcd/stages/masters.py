@@ -12,14 +12,16 @@ from avcd.reduction.defects import find_bad_pixels
 from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
 from avcd.stages.inputs import frame_of, read_ccd, read_raw, row_sources
 from avcd.stages.output import Output, Work
-from avcd.stages.writing import image_output
+from avcd.stages.writing import frame_name, image_output
 
 
 def build_bias(work: Work) -> Output:
     """A master bias: see `avcd.reduction.masters.build_master_bias`."""
     raw = work.inputs("raw")
     with row_sources(work, raw) as sources:
-        master = build_master_bias(sources, work.claim.spec.parameters, memory_bytes=work.memory_bytes)
+        master = build_master_bias(
+            sources, work.claim.spec.parameters, full_well_adu=_full_wells(raw)[0], memory_bytes=work.memory_bytes
+        )
     return _output(work, master, raw, applied=())
 
 
@@ -28,16 +30,33 @@ def build_dark(work: Work) -> Output:
     raw = work.inputs("raw")
     bias = read_ccd(work, work.input("bias"))
     with row_sources(work, raw) as sources:
-        master = build_master_dark(sources, bias, work.claim.spec.parameters, memory_bytes=work.memory_bytes)
+        master = build_master_dark(
+            sources,
+            bias,
+            work.claim.spec.parameters,
+            exposure_s=work.claim.spec.exposure_s,
+            full_well_adu=_full_wells(raw)[0],
+            memory_bytes=work.memory_bytes,
+        )
     return _output(work, master, raw, applied=("bias",) if bias is not None else ())
 
 
 def build_flat(work: Work) -> Output:
-    """A master flat: each flat less its dark, or its bias alone, then normalised and combined."""
+    """A master flat: each flat less its dark, or its bias alone, then normalised and combined.
+
+    Flats that are too dark or too bright are left out, and named in the warnings and in the header's HISTORY.
+    """
     raw = work.inputs("raw")
     bias, dark = read_ccd(work, work.input("bias")), read_ccd(work, work.input("dark"))
     with row_sources(work, raw) as sources:
-        master = build_master_flat(sources, bias, dark, work.claim.spec.parameters, memory_bytes=work.memory_bytes)
+        master = build_master_flat(
+            sources,
+            bias,
+            dark,
+            work.claim.spec.parameters,
+            full_well_adu=_full_wells(raw),
+            memory_bytes=work.memory_bytes,
+        )
     applied = [kind for kind, one in (("bias", bias), ("dark", dark)) if one is not None]
     return _output(work, master, raw, applied=applied)
 
@@ -54,13 +73,20 @@ def build_bad_pixels(work: Work) -> Output:
     )
 
 
+def _full_wells(raw: list[JobInput]) -> list[float | None]:
+    """The level at which the detector saturates, adu, as the catalogue has it for every frame."""
+    return [frame_of(one).saturation_adu for one in raw]
+
+
 def _output(work: Work, master: Master, raw: list[JobInput], applied: Iterable[str]) -> Output:
     first = min(raw, key=lambda one: (frame_of(one).t_min or 0.0, one.id))
+    left_out = [f"left out: {frame_name(frame_of(raw[index]))}: {why}" for index, why in master.left_out.items()]
+    notes = (*master.warnings, *left_out)
     header = describe(
         inherit(read_raw(work, first)[1], keep_world=False),
         work.claim.spec,
         applied=applied,
-        steps=master.warnings,
-        combined=len(raw),
+        steps=notes,
+        combined=len(raw) - len(left_out),
     )
-    return image_output(work, master.ccd, header, master.metrics, warnings=master.warnings)
+    return image_output(work, master.ccd, header, master.metrics, warnings=notes)

@@ -24,6 +24,8 @@ from avcd.stages.inputs import frame_of, read_ccd, read_product, read_raw
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import image_output, table_output
 
+_CLEAR = 3.0  # a gradient over its error, from which on it is one
+
 
 def reduce_science(work: Work) -> Output:
     """A reduced frame: calibrated pixels with mask and uncertainty, quality as metrics, a plate solution in the header."""
@@ -37,7 +39,7 @@ def reduce_science(work: Work) -> Output:
     metrics = {**reduced.metrics, **measure_quality(ccd.data, ccd.mask, sources, frame.pixel_scale_arcsec)}
     header = inherit(raw_header, keep_world=False)
     solution = _solve(frame, ccd, sources, raw_header, parameters)
-    notes = list(reduced.warnings)
+    notes = [*reduced.warnings, *_residue_warnings(work, reduced.metrics, parameters)]
     if solution is not None:
         metrics |= _solution_metrics(solution)
         if solution.reason and solution.wcs is None:
@@ -74,6 +76,34 @@ def _calibrate(work: Work, frame: Frame, data: np.ndarray) -> Reduced:
         pedestal_adu=frame.pedestal_adu,
     )
     return reduce_frame(CCDData(data, unit=unit), masters, detector, frame.exposure_s, work.claim.spec.parameters)
+
+
+def _residue_warnings(work: Work, metrics: Mapping[str, float], parameters: Mapping[str, Any]) -> list[str]:
+    """What the dark and the flat left in the frame beyond the recipe's limits, naming the master."""
+    notes = []
+    residue, dark = metrics.get("hot_residue"), work.input("dark")
+    certain = metrics.get("hot_residue_sigma", 0.0) >= float(parameters["hot_residue_sigma"])
+    if residue is not None and dark is not None and certain and abs(residue) > float(parameters["hot_residue_limit"]):
+        how = "still stand out by" if residue > 0 else "are holes, deeper than the sky around them by"
+        notes.append(
+            f"hot pixels {how} {abs(residue):.0%} of what {_name(dark)} took from them: "
+            "it is not of this frame's temperature or exposure"
+        )
+    rise, flat = metrics.get("sky_gradient"), work.input("flat")
+    if rise is None or flat is None or rise <= float(parameters["sky_gradient_limit"]):
+        return notes
+    # Below that, what bias and dark leave is as much a part of the sky as a bad flat would be.
+    sky_sigma = metrics["sky_gradient_sigma"] / rise
+    if sky_sigma >= float(parameters["sky_gradient_least_sky"]) and rise > _CLEAR * metrics["sky_gradient_error"]:
+        notes.append(
+            f"the sky rises by {rise:.1%} ({metrics['sky_gradient_sigma']:.2g} times its noise) over the frame after "
+            f"{_name(flat)} was divided out: the flat leaves it, or it is the sky's own"
+        )
+    return notes
+
+
+def _name(one: JobInput) -> str:
+    return one.relative_path.rsplit("/", 1)[-1]
 
 
 def _exposure_of(dark: JobInput | None) -> float | None:

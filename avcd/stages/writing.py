@@ -14,6 +14,7 @@ from avcd.frame import Frame, Wcs
 from avcd.products import ImageContent, verify_fits, verify_picture, write_image_fits, write_table_fits
 from avcd.reduction.planes import CCDData
 from avcd.stages.output import Output, OutputFile, Work
+from avcd.stages.replacing import compare_with_provisional
 
 
 def provenance(work: Work) -> list[dict[str, str]]:
@@ -22,14 +23,14 @@ def provenance(work: Work) -> list[dict[str, str]]:
         {
             "role": one.role,
             "id": one.id,
-            "name": PurePosixPath(one.relative_path).name if one.frame is None else _frame_name(one.frame),
+            "name": PurePosixPath(one.relative_path).name if one.frame is None else frame_name(one.frame),
             "sha256": one.sha256 if one.frame is None else one.frame.pixel_sha256,
         }
         for one in work.claim.inputs
     ]
 
 
-def _frame_name(frame: Frame) -> str:
+def frame_name(frame: Frame) -> str:
     """A frame by what it is: which of its files was there first must not change the product's bytes."""
     return " ".join(str(part) for part in (frame.image_type, frame.filter, frame.date_obs) if part)
 
@@ -46,8 +47,12 @@ def image_output(
     s_ra: float | None = None,
     s_dec: float | None = None,
 ) -> Output:
-    """A product in avcd's FITS format: SCI, MASK, UNCERT, PROVENANCE and further tables."""
+    """A product in avcd's FITS format: SCI, MASK, UNCERT, PROVENANCE and further tables.
+
+    Where it replaces a provisional one, what changed is among its metrics.
+    """
     spec = work.claim.spec
+    replaced = compare_with_provisional(work, ccd, header)
     content = ImageContent(
         data=ccd.data,
         unit=str(ccd.unit),
@@ -59,7 +64,8 @@ def image_output(
         tables=tables or {},
     )
     file = OutputFile(spec.path, lambda stream: write_image_fits(content, stream), verify_fits)
-    return Output((file,), clean(metrics), wcs, tuple(warnings), s_ra, s_dec)
+    measured = clean({**metrics, **replaced.metrics})
+    return Output((file,), measured, wcs, (*warnings, *replaced.warnings), s_ra, s_dec)
 
 
 def table_output(

@@ -130,3 +130,88 @@ def test_masters_do_not_depend_on_memory(detector, parameters):
 @pytest.mark.parametrize(("factor", "step"), [(1, 1), (16, 16), (0.5, 0)])
 def test_the_step_of_a_camera_s_numbers(factor, step, detector):
     assert step_of(ArraySource(detector.expose(1) * np.float32(factor))) == step
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 7, 10])
+def test_one_bad_frame_among_ten_or_fewer_leaves_no_trace(number, detector, parameters):
+    """A mean and standard deviation cannot reject at five sigma with so few: an outlier is never that far out."""
+    bias = plain(detector.bias)
+    frames = taken(detector, number, 60)
+    frames[1].array[20:60, 30:90] += 20000  # light came in, a satellite passed, a cosmic ray struck
+    values = np.array([one.array[40, 60] for one in frames])
+    assert abs(values - values.mean()).max() < 5 * values.std()
+    found = {
+        "dark": (build_master_dark(frames, bias, parameters["master_dark"]), detector.dark * 60 / detector.gain),
+        "bias": (
+            build_master_bias(frames, parameters["master_bias"]),
+            detector.bias + detector.dark * 60 / detector.gain,
+        ),
+    }
+    for master, truth in found.values():
+        struck = (master.ccd.data - truth)[20:60, 30:90]
+        noise = detector.read_noise_e / detector.gain / np.sqrt(number - 1)
+        assert np.median(struck) == pytest.approx(0, abs=0.5 * noise)
+        assert np.percentile(np.abs(struck), 99) < 6 * noise
+    flats = taken(detector, number, 5, 30000)
+    flats[1].array[20:60, 30:90] *= 1.2
+    flat = build_master_flat(flats, bias, None, parameters["master_flat"]).ccd
+    assert np.median((flat.data / detector.response)[20:60, 30:90]) == pytest.approx(1, abs=0.002)
+
+
+FULL_WELL = 60000.0
+
+
+def of_levels(detector, *parts):
+    """Flats whose light is these parts of the full well above the bias."""
+    return [taken(detector, 1, 5, part * (FULL_WELL - 1000) * detector.gain)[0] for part in parts]
+
+
+def build(detector, parameters, frames, wells=FULL_WELL, **changes):
+    wells = wells if isinstance(wells, list) else [wells] * len(frames)
+    return build_master_flat(
+        frames, plain(detector.bias), None, {**parameters["master_flat"], **changes}, full_well_adu=wells
+    )
+
+
+def test_flats_too_dark_or_too_bright_are_left_out(detector, parameters):
+    frames = of_levels(detector, 0.5, 0.1, 0.4, 0.9, 0.22, 0.78)
+    found = build(detector, parameters, frames)
+    assert sorted(found.left_out) == [1, 3]
+    assert "10% of the full well, not 20% to 80%" in found.left_out[1]
+    assert "90% of the full well" in found.left_out[3]
+    alone = build(detector, parameters, [frames[index] for index in (0, 2, 4, 5)])
+    np.testing.assert_array_equal(found.ccd.data, alone.ccd.data)
+    assert (found.metrics["frames"], found.metrics["frames_left_out"], found.metrics["frames_outside"]) == (4, 2, 0)
+    wider = build(detector, parameters, frames, lowest_level=0.05)
+    assert sorted(wider.left_out) == [3]
+
+
+def test_flats_of_a_wrong_level_are_used_where_too_few_others_are_there(detector, parameters):
+    found = build(detector, parameters, of_levels(detector, 0.5, 0.1, 0.1), minimum_frames=2)
+    assert not found.left_out
+    assert found.metrics["frames"] == 3
+    assert found.metrics["frames_outside"] == 2
+    assert any("2 of 3 flats are too dark or too bright, and are used all the same" in one for one in found.warnings)
+
+
+def test_an_unknown_full_well_is_said_and_judges_nothing(detector, parameters):
+    found = build(detector, parameters, of_levels(detector, 0.5, 0.1, 0.9), wells=[None] * 3)
+    assert not found.left_out
+    assert any("full well is not known" in one for one in found.warnings)
+
+
+def test_a_flat_without_light_among_others_is_left_out(detector, parameters):
+    frames = [*of_levels(detector, 0.5, 0.5, 0.5), ArraySource(detector.bias - 20)]
+    found = build(detector, parameters, frames)
+    assert "holds no light" in found.left_out[3]
+    short = build(detector, parameters, frames, minimum_frames=4)
+    assert (short.metrics["frames"], short.metrics["frames_missing"]) == (3, 1)
+
+
+@pytest.mark.parametrize("method", ["mean", "median", "sum"])
+def test_the_noise_of_a_master_is_told_whatever_the_method(method, detector, parameters):
+    params = {**parameters["master_bias"], "method": method}
+    found = build_master_bias(taken(detector, 9), params)
+    noise = (found.ccd.data - detector.bias * (9 if method == "sum" else 1)).std()
+    assert found.metrics["noise"] == pytest.approx(noise, rel=0.1)
+    assert found.metrics["expected_noise"] == pytest.approx(noise, rel=0.1)
