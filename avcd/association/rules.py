@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from avcd.acceptance import Limits
 from avcd.errors import ConfigError
 from avcd.frame import Frame, canonical_json
 
@@ -152,6 +153,7 @@ class RuleSet(_Part):
     age: Age = Age()
     flat: Flat = Flat()
     masters: Masters = Masters()
+    limits: Limits = Limits()
 
     @field_validator("scaling")
     @classmethod

@@ -18,6 +18,8 @@ _LIKE = (
     "id", "image_type", "telescope", "instrument", "detector", "binning", "naxis1", "naxis2", "window", "gain", "offset",
     "readout_mode", "exposure_s", "set_temperature_c", "ccd_temperature_c", "filter", "t_min", "night", "session_id",
 )  # fmt: skip
+_CAMERA = ("binning", "naxis1", "naxis2", "window", "gain", "offset", "readout_mode")
+_SETTINGS = {"bias": _CAMERA, "dark": (*_CAMERA, "exposure_s"), "flat": (*_CAMERA, "filter")}
 _OWN = ("bias_included", "n_combined", "valid_from", "valid_until")
 _COLUMNS = tuple(one.name for one in candidates.columns)
 _OF_ASSOCIATION = tuple(one.name for one in associations.columns)
@@ -93,6 +95,28 @@ def _write(
     # Not only inserted: a frame that was corrected may have stood under another camera or group.
     upsert(connection, table, ("id",), changed)
     return bool(gone or changed)
+
+
+def alike(connection: Connection, camera: str, kind: str, like: Frame) -> list[str]:
+    """The masters of one kind with the settings of a frame, the nearest in time first."""
+    found = []
+    for one in masters_of(connection, camera):
+        other = one.candidate.like
+        if one.kind != kind or any(getattr(other, name) != getattr(like, name) for name in _SETTINGS[kind]):
+            continue
+        temperatures = [
+            one.set_temperature_c if one.set_temperature_c is not None else one.ccd_temperature_c
+            for one in (like, other)
+        ]
+        if (
+            kind != "flat"
+            and None not in temperatures
+            and abs((temperatures[0] or 0.0) - (temperatures[1] or 0.0)) > 1.0
+        ):
+            continue
+        far = like.t_min is None or other.t_min is None
+        found.append((far, 0.0 if far else abs((like.t_min or 0.0) - (other.t_min or 0.0)), one.candidate.id))
+    return [identity for *_, identity in sorted(found)]
 
 
 @dataclasses.dataclass(frozen=True)

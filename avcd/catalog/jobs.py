@@ -9,14 +9,25 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
+from avcd.catalog.candidates import alike
 from avcd.catalog.facts import facts_changed, lock_camera
-from avcd.catalog.inputs import resolve_inputs
-from avcd.catalog.models import attempts, job_inputs, jobs, metrics, product_inputs, products
+from avcd.catalog.inputs import metrics_of, resolve_inputs
+from avcd.catalog.models import attempts, flags, job_inputs, jobs, metrics, product_inputs, products
 from avcd.catalog.plans import SERVING
 from avcd.catalog.rows import metric_to_row, spec_from_json
 from avcd.catalog.session import Database, fetch_first, upsert
 from avcd.errors import LeaseLostError
-from avcd.frame import Claim, InputRef, JobInput, JobState, ProductKind, ProductSpec, ProductStatus, Published
+from avcd.frame import (
+    MASTER_KINDS,
+    Claim,
+    InputRef,
+    JobInput,
+    JobState,
+    ProductKind,
+    ProductSpec,
+    ProductStatus,
+    Published,
+)
 
 _FREE: dict[str, Any] = {"token": None, "owner": None, "leased_until": None}
 
@@ -58,13 +69,15 @@ class Jobs(Database):
             attempt = {"job": row["id"], "number": row["attempts"], "token": row["token"], "owner": owner}
             connection.execute(insert(attempts).values(**attempt, started=now, error=""))
             spec = spec_from_json(row["spec"])
+            inputs = resolve_inputs(connection, spec.inputs)
             return Claim(
                 job_id=row["id"],
                 token=row["token"],
                 attempt=row["attempts"],
                 spec=spec,
-                inputs=resolve_inputs(connection, spec.inputs),
+                inputs=inputs,
                 predecessor=_predecessor(connection, row["camera"], spec),
+                previous=_previous(connection, row["camera"], spec, inputs),
             )
 
         return self.write(work)
@@ -104,7 +117,11 @@ class Jobs(Database):
             reason = claim.spec.reason
             if connection.execute(before).scalar() == ProductStatus.REJECTED:
                 status = ProductStatus.REJECTED
-            elif held and status in (ProductStatus.FINAL, ProductStatus.PROVISIONAL):
+            elif (
+                held
+                and status in (ProductStatus.FINAL, ProductStatus.PROVISIONAL)
+                and not _is_approved(connection, claim)
+            ):
                 status, reason = ProductStatus.HELD, held
             made = replace(claim, spec=replace(claim.spec, reason=reason))
             _record_product(connection, job["camera"], made, published, status, now)
@@ -291,6 +308,25 @@ def _locked_job(connection: Connection, claim: Claim) -> Mapping[str, Any]:
     if row is None:
         raise LeaseLostError(f"job {claim.job_id[:12]} is no longer leased to this attempt ({claim.attempt})")
     return row
+
+
+def _is_approved(connection: Connection, claim: Claim) -> bool:
+    approving = select(flags.c.id).where(flags.c.subject == claim.spec.id, flags.c.active, flags.c.kind == "approve")
+    return connection.execute(approving).first() is not None
+
+
+def _previous(
+    connection: Connection, camera: str, spec: ProductSpec, inputs: Iterable[JobInput]
+) -> Mapping[str, Any] | None:
+    """What was measured on the master before this one: of the same kind and settings, the nearest in time."""
+    like = next((one.frame for one in inputs if one.role == "raw" and one.frame), None)
+    if spec.kind not in MASTER_KINDS or like is None:
+        return None
+    for identity in alike(connection, camera, spec.kind.removeprefix("master_"), like):
+        serves = select(products.c.id).where(products.c.id == identity, products.c.status == ProductStatus.FINAL)
+        if identity != spec.id and connection.execute(serves).first():
+            return metrics_of(connection, [identity]).get(identity, {})
+    return None
 
 
 def _end_attempt(connection: Connection, claim: Claim, outcome: str, error: str, now: float) -> None:

@@ -16,6 +16,7 @@ from avcd.catalog.models import cameras, flags, frames, jobs, products, unplanne
 from avcd.catalog.rows import FRAME_FIELDS, row_to_frame
 from avcd.catalog.session import Database, chunks, fetch
 from avcd.frame import (
+    MASTER_KINDS,
     Approval,
     FrameStatus,
     JobState,
@@ -28,7 +29,6 @@ from avcd.frame import (
     Wcs,
 )
 
-MASTER_KINDS = (ProductKind.MASTER_BIAS, ProductKind.MASTER_DARK, ProductKind.MASTER_FLAT)
 _FACTS = tuple(products.c[name] for name in ("id", "kind", "slot", "status", "wcs", "published"))
 
 

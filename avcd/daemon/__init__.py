@@ -149,7 +149,14 @@ class Daemon:
         self._sweep()
         place = Workplace(home.roots, home.archive, settings.workers.memory_bytes // settings.workers.processes)
         self._runner = Runner(
-            self._catalog, place, settings.workers, owner, self._clock, self._job_ended, lambda: self._wake.put("job")
+            self._catalog,
+            place,
+            settings.workers,
+            owner,
+            self._clock,
+            self._job_ended,
+            lambda: self._wake.put("job"),
+            self._planning.held,
         )
         self._watcher = watcher = DropWatcher(
             home.roots,

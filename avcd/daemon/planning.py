@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from avcd.acceptance import unacceptable
 from avcd.association import Rules
 from avcd.catalog import Catalog, PlanCounts, Reach
 from avcd.config import Processing
+from avcd.frame import MASTER_KINDS, Claim, Published
 from avcd.planner import plan, plan_offers, planning_digest, reach_days
 from avcd.recipes import Recipes
 
@@ -23,6 +25,13 @@ class Planning:
     def digest(self) -> str:
         """What, besides the facts, a plan depends on."""
         return planning_digest(self.recipes, self.rules, self.processing)
+
+    def held(self, claim: Claim, published: Published) -> str:
+        """Why a master that was just made is to be approved before it may serve; "" for one that may, and for others."""
+        if claim.spec.kind not in MASTER_KINDS:
+            return ""
+        limits = self.rules.for_instrument(claim.spec.instrument).limits
+        return "; ".join(unacceptable(claim.spec.kind, published.metrics, claim.previous, limits))
 
 
 def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts:

@@ -41,6 +41,8 @@ class Runner:
         Called with (spec, state) after each finished attempt.
     on_ready
         Called, from another thread, when a job ended and `step` would find its result.
+    held
+        Says why a product is to be approved before it may serve; "" for one that may.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Runner:
         clock: Callable[[], float],
         on_done: Callable[[ProductSpec, JobState], None] | None = None,
         on_ready: Callable[[], None] | None = None,
+        held: Callable[[Claim, Published], str] = lambda _claim, _published: "",
     ) -> None:
         self._catalog = catalog
         self._place = place
@@ -60,6 +63,7 @@ class Runner:
         self._clock = clock
         self._on_done = on_done
         self._on_ready = on_ready
+        self._held = held
         self._pool: ProcessPoolExecutor | None = None
         self._running: dict[Future[Published], Claim] = {}
         self._suspects: set[str] = set()  # jobs that were under way when a worker process died: one at a time
@@ -152,7 +156,7 @@ class Runner:
         try:
             published = future.result()
             faults.reach("before_commit")
-            self._catalog.finish_job(claim, published, self._clock())
+            self._catalog.finish_job(claim, published, self._clock(), self._held(claim, published))
             faults.reach("after_commit")
             state = JobState.DONE
             log.info("%s done: %s", spec.kind, spec.path)
