@@ -202,6 +202,17 @@ def test_darks_of_other_exposures_are_compared_by_their_rate_only():
     assert unacceptable("dark", higher, kept, LIMITS)
 
 
+def test_every_limit_and_figure_is_in_the_docs():
+    text = (RECIPES.parent.parent / "docs" / "observer.md").read_text(encoding="utf-8")
+    for name, field_info in Limits.model_fields.items():
+        assert f"| `{name}` | {field_info.default:g} | {field_info.description} |" in text
+    for metrics in HEALTHY.values():
+        told = {"frames", "megapixels", "rejected_fraction", "read_noise_adu", "dead_px", "vignetting"}
+        told |= {"level_lowest", "level_highest"}
+        missing = [name for name in metrics if name not in told and f"`{name}`" not in text]
+        assert not missing
+
+
 @pytest.mark.shared
 def test_the_masters_of_a_real_night_may_serve(shared_data):
     source = shared_data / "arcsat-2025-06-01"
