@@ -193,6 +193,19 @@ def test_what_was_not_measured_is_not_judged_and_what_could_not_be_is():
         unacceptable("reduced", {}, None, LIMITS)
 
 
+def test_a_master_with_a_part_without_values_is_measured_on_the_rest():
+    def cut(sources, rows):
+        for one in sources:
+            one.array[:rows] = np.nan
+        return sources
+
+    half = bias_of(cut(frames(5), 90)).metrics
+    assert unacceptable("bias", half, BIAS.metrics, LIMITS) == ()
+    assert half["noise"] == pytest.approx(BIAS.metrics["noise"], rel=0.1)
+    nothing = bias_of(cut(frames(5), 200)).metrics
+    assert any("could not be measured" in one for one in unacceptable("bias", nothing, None, LIMITS))
+
+
 def test_darks_of_other_exposures_are_compared_by_their_rate_only():
     long = dark_of(frames(5, 4 * SECONDS, seed=7), exposure_s=4 * SECONDS)
     assert unacceptable("dark", long, DARK, LIMITS) == ()
