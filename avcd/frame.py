@@ -504,19 +504,15 @@ class JobInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A job that one worker owns until its lease ends; ``token`` fences everything it writes.
-
-    ``predecessor`` is the provisional product that serves in the slot of a final one: it is compared with, and shapes
-    neither the product's identity nor its bytes. ``previous`` is what was measured on the master before this one.
-    """
+    """A job that one worker owns until its lease ends; ``token`` fences everything it writes."""
 
     job_id: str
     token: str
     attempt: int
     spec: ProductSpec
     inputs: tuple[JobInput, ...]
-    predecessor: JobInput | None = None
-    previous: Mapping[str, Any] | None = None
+    predecessor: JobInput | None = None  # the provisional product in a final one's place; it shapes no bytes
+    previous: Mapping[str, Any] | None = None  # what was measured on the master before this one
 
 
 @dataclass(frozen=True, slots=True)

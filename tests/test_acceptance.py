@@ -193,6 +193,19 @@ def test_what_was_not_measured_is_not_judged_and_what_could_not_be_is():
         unacceptable("reduced", {}, None, LIMITS)
 
 
+def test_a_master_with_a_part_without_values_is_measured_on_the_rest():
+    def cut(sources, rows):
+        for one in sources:
+            one.array[:rows] = np.nan
+        return sources
+
+    half = bias_of(cut(frames(5), 90)).metrics
+    assert unacceptable("bias", half, BIAS.metrics, LIMITS) == ()
+    assert half["noise"] == pytest.approx(BIAS.metrics["noise"], rel=0.1)
+    nothing = bias_of(cut(frames(5), 200)).metrics
+    assert any("could not be measured" in one for one in unacceptable("bias", nothing, None, LIMITS))
+
+
 def test_darks_of_other_exposures_are_compared_by_their_rate_only():
     long = dark_of(frames(5, 4 * SECONDS, seed=7), exposure_s=4 * SECONDS)
     assert unacceptable("dark", long, DARK, LIMITS) == ()
@@ -200,6 +213,17 @@ def test_darks_of_other_exposures_are_compared_by_their_rate_only():
     assert unacceptable("dark", kept, DARK, LIMITS) == ()
     higher = {**kept, "level": kept["level"] + 50}
     assert unacceptable("dark", higher, kept, LIMITS)
+
+
+def test_every_limit_and_figure_is_in_the_docs():
+    text = (RECIPES.parent.parent / "docs" / "observer.md").read_text(encoding="utf-8")
+    for name, field_info in Limits.model_fields.items():
+        assert f"| `{name}` | {field_info.default:g} | {field_info.description} |" in text
+    for metrics in HEALTHY.values():
+        told = {"frames", "megapixels", "rejected_fraction", "read_noise_adu", "dead_px", "vignetting"}
+        told |= {"level_lowest", "level_highest"}
+        missing = [name for name in metrics if name not in told and f"`{name}`" not in text]
+        assert not missing
 
 
 @pytest.mark.shared

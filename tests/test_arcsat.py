@@ -15,6 +15,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 
+from avcd.acceptance import Limits, unacceptable
 from homes import make_home, rows, run_until_idle, start_daemon
 
 FILTERS = ("H-Alpha", "g", "r", "z")
@@ -115,6 +116,19 @@ def test_narrow_fields_with_few_stars_are_refused_honestly(night):
     for one in products(night, "reduced"):
         assert one["wcs"] in ("refused", "none")
         assert one["metrics"]["astrometry_reason"]
+
+
+def test_its_masters_may_serve_and_leave_nothing_in_its_frames(night):
+    masters = [one for one in rows(night, "products") if one["kind"].startswith("master")]
+    for one in masters:
+        assert unacceptable(one["kind"], one["metrics"], None, Limits()) == ()
+        assert one["metrics"]["noise"] == pytest.approx(one["metrics"]["expected_noise"], rel=0.1)
+        assert not one["warnings"]  # all flats between 20 and 80 % of the full well
+    for one in products(night, "reduced"):
+        assert one["metrics"]["hot_residue_px"] > 500
+        assert abs(one["metrics"]["hot_residue"]) < 0.05
+        # The sky of ten seconds stands twice its noise above a bias that slopes by more: no flat is blamed for it.
+        assert not any("the sky rises" in text or "hot pixels" in text for text in one["warnings"])
 
 
 def test_there_are_previews_and_a_colour_composite(night):

@@ -521,3 +521,24 @@ def test_a_plan_from_older_facts_withdraws_nothing_of_a_newer_one(catalog):
     assert catalog.planned_digests() == {CAMERA: "alike"}
     catalog.apply_plan(make_plan(of_a), "by other recipes", older)
     assert catalog.cameras_to_plan("by other recipes") == [CAMERA], "planned, but from facts that are old"
+
+
+def test_a_final_claim_names_the_provisional_product_that_it_replaces(filled):
+    provisional = dataclasses.replace(RED_A, id=digest("provisional"), status=ProductStatus.PROVISIONAL)
+    apply(filled, provisional)
+    claim = filled.claim_job("me", 60, 100.0)
+    assert claim.predecessor is None
+    filled.finish_job(claim, published(provisional, metrics={"background": 7.0}), 101.0)
+    apply(filled, RED_A, RED_B)
+    claims = {}
+    while (claim := filled.claim_job("me", 60, 200.0)) is not None:
+        claims[claim.spec.id] = claim
+    assert claims[RED_B.id].predecessor is None
+    before = claims[RED_A.id].predecessor
+    assert (before.role, before.id, before.relative_path) == ("predecessor", provisional.id, provisional.path)
+    assert before.metrics == {"background": 7.0}
+    assert [one.id for one in claims[RED_A.id].inputs] == [A.id]  # it is no input: nothing is made from it
+    filled.finish_job(claims[RED_A.id], published(RED_A, metrics={"provisional_id": provisional.id}), 201.0)
+    assert statuses(filled) == {provisional.id: "superseded", RED_A.id: "final"}
+    apply(filled, RED_A, RED_B, dataclasses.replace(RED_A, id=digest("next"), slot="reduced:other"))
+    assert filled.claim_job("me", 60, 300.0).predecessor is None

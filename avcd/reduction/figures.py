@@ -153,14 +153,13 @@ def measure_drift(sample: Sample, levels: Sequence[float] | None = None, unit: f
         return {}
     unit = unit or 1.0
     own = np.array([_median(frame) for frame in sample.frames])
-    meshes = np.array([sample.mesh(frame - sample.master) for frame in sample.frames])
-    shapes = meshes - np.nanmedian(meshes, axis=(1, 2), keepdims=True)
+    meshes = np.array([sample.mesh(frame - sample.master).ravel() for frame in sample.frames])
+    blocks = meshes[:, np.isfinite(meshes).all(axis=0)]
+    shapes = blocks - np.median(blocks, axis=1, keepdims=True) if blocks.size else blocks
     middle = np.median(own if levels is None else levels)
     drift = np.abs(own - middle) / unit if levels is None else np.abs(np.asarray(levels) / middle - 1)
-    return {
-        "drift": float(np.max(drift)),
-        "shape_drift": float(np.nanmax(np.abs(shapes - np.nanmedian(shapes, axis=0)))) / unit,
-    }
+    departures = np.abs(shapes - np.median(shapes, axis=0)) if shapes.size else np.full(1, np.nan)
+    return {"drift": float(np.max(drift)), "shape_drift": float(np.max(departures)) / unit}
 
 
 def measure_outliers(sample: Sample) -> dict[str, float]:

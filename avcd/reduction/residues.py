@@ -49,13 +49,14 @@ def measure_hot_residue(data: np.ndarray, dark: np.ndarray, unusable: np.ndarray
     sigma = mad_sigma(excess.ravel()[:: max(1, excess.size // _ENOUGH_PX)])
     inside = np.zeros(data.shape, bool)
     inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
-    inside &= ~unusable
+    inside &= ~unusable & np.isfinite(data) & np.isfinite(dark)
     hot = np.flatnonzero(inside & (excess > _HOT_SIGMA * max(sigma, 1e-9)))
     hot = hot[np.argsort(-excess.ravel()[hot], kind="stable")[:_MOST_HOT]]
     controls = np.flatnonzero(inside & (np.abs(excess) <= _CLIP * sigma))
     controls = controls[:: max(1, controls.size // _CONTROLS)]
     taken, left = _above_surroundings(dark, hot), _above_surroundings(data, hot)
     strong = taken > _STRONG * mad_sigma(_above_surroundings(data, controls))
+    strong &= np.isfinite(left)
     if np.count_nonzero(strong) < _FEWEST_HOT:
         return {}
     parts = left[strong] / taken[strong]
@@ -70,7 +71,8 @@ def measure_hot_residue(data: np.ndarray, dark: np.ndarray, unusable: np.ndarray
 
 def _sticking_out(image: np.ndarray) -> np.ndarray:
     """Each pixel less the middle of the four that lie two away: quick, and good enough to find what is hot."""
-    padded = np.pad(np.nan_to_num(image.astype(np.float32)), _BORDER, mode="edge")
+    finite = np.nan_to_num(image.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    padded = np.pad(finite, _BORDER, mode="edge")
     middle = slice(_BORDER, -_BORDER)
     around = (padded[: -2 * _BORDER, middle], padded[2 * _BORDER :, middle],
               padded[middle, : -2 * _BORDER], padded[middle, 2 * _BORDER :])  # fmt: skip
@@ -155,6 +157,7 @@ def _plane(x: np.ndarray, y: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray
 def _sky(values: np.ndarray) -> tuple[float, float]:
     """Level and scatter of the sky in a block: what is left when all that sticks out is clipped."""
     kept = values[:: max(1, values.size // _BLOCK_PX)].astype(np.float64)
+    kept = kept[np.isfinite(kept)]
     for _ in range(_PASSES):
         if not kept.size:
             return float("nan"), float("nan")

@@ -11,8 +11,17 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from avcd.reduction.calibrate import Detector, Masters, reduce_frame
 from avcd.reduction.combine import ArraySource, combine_frames
 from avcd.reduction.defects import find_bad_pixels
+from avcd.reduction.figures import (
+    count_spots,
+    measure_drift,
+    measure_noise,
+    measure_outliers,
+    measure_structure,
+    take_sample,
+)
 from avcd.reduction.masters import build_master_bias, build_master_dark, build_master_flat
 from avcd.reduction.noise import clipped_sigma, mad_sigma, read_noise_from_biases
+from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
 
 
 def combine(frames, ccds, parameters):
@@ -51,7 +60,22 @@ def measure(frames, ccds, parameters):
     clipped_sigma(frames[0].data)
 
 
-STAGES = [combine, bias, dark, flat, defects, reduce, reduce_in_adu, measure]
+def figures(frames, ccds, parameters):
+    sources = [ArraySource(one.data, one.mask) for one in frames]
+    sample = take_sample(sources, ccds["bias"].data, ccds["bias"].mask)
+    measure_noise(sample, "median")
+    measure_drift(sample)
+    measure_outliers(sample)
+    measure_structure(sample)
+    count_spots(ccds["dark"].data, ccds["dark"].mask)
+
+
+def residues(frames, ccds, parameters):
+    measure_hot_residue(frames[0].data, ccds["dark"].data, ccds["dark"].mask != 0)
+    measure_sky_gradient(frames[0].data, frames[0].mask != 0)
+
+
+STAGES = [combine, bias, dark, flat, defects, reduce, reduce_in_adu, measure, figures, residues]
 
 
 def frozen(ccd: CCDData) -> CCDData:

@@ -119,3 +119,16 @@ def test_pixels_that_say_nothing_take_no_part(camera, masters):
     half = hot & (np.cumsum(hot).reshape(SHAPE) % 2 == 0)
     left[half] = 1e6  # saturated in the frame
     assert measure_hot_residue(left, dark, half)["hot_residue"] == pytest.approx(3, rel=0.05)
+
+
+def test_values_that_are_none_disturb_nothing(camera, masters):
+    random = np.random.default_rng(1)
+    dark, mask = masters.dark.data.copy(), np.zeros(SHAPE, bool)
+    frame = 700 + dark * 0.5 + random.normal(0, 5, SHAPE).astype(np.float32)
+    holes = random.random(SHAPE) < 0.002
+    frame[holes] = np.nan
+    frame[::50, ::50] = np.inf
+    dark[5::60, 5::60] = np.nan
+    dark[7::60, 7::60] = -np.inf
+    assert measure_hot_residue(frame, dark, mask)["hot_residue"] == pytest.approx(0.5, abs=0.03)
+    assert measure_sky_gradient(frame, mask)["sky_gradient"] < 0.01
