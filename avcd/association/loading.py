@@ -184,9 +184,10 @@ def _wrong(table: Mapping[str, Any], model: type[Rules] | type[RuleSet]) -> Iter
 
 
 def _fields(model: Any, place: lines.Path) -> list[str]:
+    beside = ["version", "instrument"] if place == ("default",) else []
     for key in place:
         model = model.model_fields[key].annotation
-    return list(model.model_fields)
+    return [*model.model_fields, *beside]
 
 
 def _is_in(key: lines.Path, table: Any) -> bool:

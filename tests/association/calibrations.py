@@ -68,10 +68,14 @@ def any_values(chance: random.Random, oddness: float) -> dict[str, object]:
     return {**values, "t_min": None if days is None else NOON + days, "night": chance.choice(NIGHTS)}
 
 
-def any_candidate(chance: random.Random, number: int, kind: str, oddness: float = 0.06) -> Candidate:
+def any_candidate(
+    chance: random.Random, number: int, kind: str, oddness: float = 0.06, *, only_scaled: bool = False
+) -> Candidate:
     """One master of a made-up catalogue; its id does not tell when it was made."""
     values = any_values(chance, oddness)
-    if kind == "dark" and chance.random() < 0.4:
+    if kind == "dark" and only_scaled:
+        values["exposure_s"] = chance.choice([30.0, 29.0, 45.0, 90.0, 119.0, 120.5])
+    elif kind == "dark" and chance.random() < 0.4:
         values["exposure_s"] = chance.choice(VALUES["exposure_s"])
     return candidate(
         f"{chance.getrandbits(24):06x}-{number:05d}",

@@ -41,7 +41,9 @@ def agree(frame, kind, candidates, pool, chance):
 @given(ROOT, st.integers(0, 40), st.sampled_from([0.0, 0.02, 0.06, 0.3]))
 def test_small_catalogues(root, number, oddness):
     chance = random.Random(root)
-    candidates = [any_candidate(chance, one, chance.choice(list(KINDS)), oddness) for one in range(number)]
+    scaled = chance.random() < 0.4
+    kinds = [chance.choice(list(KINDS)) for _ in range(number)]
+    candidates = [any_candidate(chance, one, kind, oddness, only_scaled=scaled) for one, kind in enumerate(kinds)]
     pool = Pool(candidates)
     for kind in KINDS:
         agree(any_frame(chance, oddness), kind, [one for one in candidates if kind_of(one) == kind], pool, chance)

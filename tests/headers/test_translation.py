@@ -109,6 +109,28 @@ def test_what_was_done_already(status, image_type, applied, level, bias_included
     assert (frame.calibration, frame.calib_level, frame.bias_included) == (applied, level, bias_included)
 
 
+@pytest.mark.parametrize(
+    ("cards", "level", "source"),
+    [
+        ({"BUNIT": "electron"}, 2, "card BUNIT"),
+        ({"BUNIT": "Electrons/s"}, 2, "card BUNIT"),
+        ({"BUNIT": "e-"}, 2, "card BUNIT"),
+        ({"BUNIT": "photoelectrons"}, 2, "card BUNIT"),
+        ({"BUNIT": "adu"}, 1, None),
+        ({"BUNIT": "elephants"}, 1, None),
+        ({"PEDESTAL": 0}, 1, None),
+        ({"PEDESTAL": -100}, 2, "card PEDESTAL"),
+        ({"PEDESTAL": -100, "CALSTAT": "BD"}, 1, None),  # CALSTAT says how far
+        ({"PEDESTAL": -100, "IMAGETYP": "Dark Frame"}, 1, None),
+        ({"BUNIT": "electron", "IMAGETYP": "Flat Field"}, 1, None),
+    ],
+)
+def test_what_only_a_calibration_leaves_behind_says_that_there_was_one(cards, level, source, translated):
+    frame = translated({**LIGHT, **cards})
+    assert (frame.calib_level, frame.sources.get("calib_level")) == (level, source)
+    assert any("nothing says how far" in one for one in frame.warnings) == (source == "card PEDESTAL")
+
+
 def test_dates_fall_back_and_say_what_was_wrong(translated):
     frame = translated({**LIGHT, "DATE-OBS": "2008-11-01", "MJD-OBS": 54771.606625})
     assert (frame.date_obs, frame.sources["t_min"]) == ("2008-11-01T14:33:32.400", "card MJD-OBS")
