@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from avcd.headers.values import iso_of_mjd
 from avcd.views.tables import cell, render_table
 
 _APART = frozenset(
@@ -48,7 +49,7 @@ def reason_as_text(row: Mapping[str, Any], width: int) -> str:
     lines.append(f"  made by recipe {row['recipe']} version {row['recipe_version']}")
     parts = ["\n".join(lines) + "\n", _titled("Recipe", _pairs(row["parameters"]), ("key", "value"), width)]
     parts.append(_titled("Inputs", row["inputs"], ("role", "id", "origin"), width))
-    parts.append(_titled("Flags", row["flags"], ("kind", "active", "who", "reason"), width))
+    parts.append(_flags(row, width))
     return "\n".join(part for part in parts if part)
 
 
@@ -66,9 +67,34 @@ def _common(row: Mapping[str, Any], width: int) -> list[str]:
         _lines("Warnings", row.get("warnings")),
         _titled("Figures", _pairs(row.get("metrics")), ("key", "value"), width),
         _lines("Pictures", row.get("pictures")),
-        _titled("Flags", row.get("flags"), ("kind", "active", "who", "reason"), width),
+        _flags(row, width),
         _titled("Used by", row.get("used_by"), ("id", "kind", "status", "role", "path"), width),
     ]
+
+
+def _flags(row: Mapping[str, Any], width: int) -> str:
+    """What observers said: who, when and why, for which times, and what became of it."""
+    shown = []
+    for one in row.get("flags") or ():
+        withdrawn = f"withdrawn {_moment(one['withdrawn_at'])} by {one['withdrawn_by']}: {one['withdrawn_reason']}"
+        reason = one["reason"] if one["active"] else f"{one['reason']}; {withdrawn}"
+        valid = validity(one.get("valid_from"), one.get("valid_until"))
+        shown.append({**one, "when": _moment(one["flagged_at"]), "reason": reason, "valid": valid})
+    columns = ("kind", "active", "when", "who", *(["valid"] if any(one["valid"] for one in shown) else []), "reason")
+    return _titled("Flags", shown, columns, width)
+
+
+def validity(valid_from: float | None, valid_until: float | None) -> str:
+    """The times (MJD UTC) for which a master is approved, in words; empty without a limit."""
+    limits = (("from", valid_from), ("until", valid_until))
+    return " ".join(f"{word} {iso_of_mjd(mjd)[:16]}" for word, mjd in limits if mjd is not None)
+
+
+def _moment(seconds: float | None) -> str:
+    """Seconds since the epoch as a person reads them, UTC."""
+    if seconds is None:
+        return ""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(sep=" ", timespec="seconds")[:19]
 
 
 def _pairs(values: Mapping[str, Any] | None) -> list[dict[str, Any]]:
