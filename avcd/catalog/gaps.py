@@ -1,0 +1,105 @@
+"""What lacks a calibration: the science frames and sessions for which planning found none, counted by what they need.
+
+One statement for the frames and one for the sessions, each over the rows of `association` that lack something; what
+is alike in everything that a calibration must agree on is one row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Double, Numeric, and_, cast, func, literal_column, null, or_, select
+
+from avcd.catalog.filters import Filters, frame_conditions
+from avcd.catalog.models import associations, cameras, frames
+from avcd.catalog.session import Database, fetch
+from avcd.frame import ImageType
+
+Row = dict[str, Any]
+KINDS = ("bias", "dark", "flat")
+# What the calibrations of one camera may have to agree on with a frame.
+SETTINGS = (
+    "telescope", "instrument", "detector", "naxis1", "naxis2", "window", "binning", "gain", "offset", "readout_mode",
+)  # fmt: skip
+
+
+class Gaps(Database):
+    """The part of the catalogue that says which calibrations are missing."""
+
+    def lacking(self, **filters: Any) -> list[Row]:
+        """What lacks a calibration, as of the last plan.
+
+        Parameters
+        ----------
+        filters
+            Those of lists of frames: ``telescope``, ``target``, ``filter``, ``night``, ``since``, ``until``.
+
+        Returns
+        -------
+        list of dict
+            ``image_type`` is "science" for frames, "flat" for a session of flats. The settings by name; ``filter``,
+            ``exposure_s`` (of a session the median), ``temperature_c`` (set-point, else measured to 1 °C); ``group``
+            (observation or session), ``night``, ``has_time``; ``bias``, ``dark``, ``flat``: whether there is none;
+            ``frames``: how many these are, of a session all its frames.
+        """
+        chosen = Filters.parse(filters, default_sort="t_min")
+        with self.read() as connection:
+            conditions = frame_conditions(connection, chosen)
+            found = fetch(connection, _of_frames(conditions)) + fetch(connection, _of_sessions(conditions))
+        return sorted(found, key=lambda row: (row["image_type"], str(row["group"]), *map(str, row.values())))
+
+    def cameras_behind(self) -> list[str]:
+        """The cameras whose facts changed since they were planned: what is said of them is as of then."""
+        behind = or_(cameras.c.planned_revision.is_(None), cameras.c.planned_revision != cameras.c.revision)
+        with self.read() as connection:
+            return sorted(connection.execute(select(cameras.c.name).where(behind)).scalars())
+
+
+def _lacks(kind: str) -> Any:
+    """Whether nothing was found; what was chosen and waits for another kind is no gap of its own."""
+    missing = associations.c.missing[kind].as_string().is_not(None)
+    return and_(missing, associations.c[kind].is_(None))
+
+
+def _temperature() -> Any:
+    # As a decimal number halves are rounded alike by both databases.
+    measured = cast(func.round(cast(frames.c.ccd_temperature_c, Numeric(18, 6))), Double)
+    return func.coalesce(frames.c.set_temperature_c, measured)
+
+
+def _about(group: Any) -> list[Any]:
+    """What decides which calibrations serve a frame, and what it belongs to."""
+    about = [frames.c[name].label(name) for name in ("image_type", *SETTINGS, "filter", "exposure_s")]
+    about.append(_temperature().label("temperature_c"))
+    about += [group.label("group"), frames.c.night.label("night"), frames.c.t_min.is_not(None).label("has_time")]
+    return about + [_lacks(kind).label(kind) for kind in KINDS]
+
+
+def _of_frames(conditions: list[Any]) -> Any:
+    about = _about(frames.c.obs_id)
+    counted = select(*about, func.count().label("frames")).join(associations, associations.c.id == frames.c.id)
+    lacking = counted.where(
+        associations.c.missing.is_not(null()), frames.c.image_type == ImageType.SCIENCE, *conditions
+    )
+    # By their places: what the columns are computed from need not be written, and bound, twice.
+    return lacking.group_by(*(literal_column(str(place)) for place in range(1, len(about) + 1)))
+
+
+def _of_sessions(conditions: list[Any]) -> Any:
+    """Flats without a bias, each session by the frame of its median exposure.
+
+    Darks without one keep their bias and are made; flats that have one are made, if not with the best there could be.
+    """
+    lacking = select(associations.c.id).where(associations.c.missing.is_not(null()), associations.c.bias.is_(None))
+    size = func.count().over(partition_by=frames.c.session_id)
+    place = func.row_number().over(partition_by=frames.c.session_id, order_by=(frames.c.exposure_s, frames.c.id))
+    members = (
+        select(frames.c.id, frames.c.session_id, size.label("size"), place.label("place"))
+        .where(frames.c.session_id.in_(lacking), frames.c.image_type == ImageType.FLAT, *conditions)
+        .subquery()
+    )
+    middle = (2 * members.c.place - members.c.size).in_((0, 1))
+    joined = select(*_about(frames.c.session_id), members.c.size.label("frames")).join(
+        members, members.c.id == frames.c.id
+    )
+    return joined.join(associations, associations.c.id == members.c.session_id).where(middle)
