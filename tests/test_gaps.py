@@ -180,9 +180,10 @@ def test_the_counts_are_those_of_a_count_frame_by_frame(seed):
             "naxis2": 10,
         }
         values |= {"binning": "1x1", "filter": chance.choice("gr"), "exposure_s": chance.choice([60.0, 300.0])}
-        values |= {"temperature_c": -10.0, "group": f"o{chance.randrange(6)}", "night": "2026-01-15", "has_time": True}
+        values |= {"temperature_c": -10.0, "has_time": True}
+        members = [(f"o{chance.randrange(6)}", "2026-01-15", chance.randrange(1, 9)) for _ in range(2)]
         values |= {kind: chance.random() < 0.6 for kind in ("bias", "dark", "flat")}
-        rows.append({**values, "frames": chance.randrange(1, 9)} if number else {**values, "bias": True, "frames": 3})
+        rows.append({**values, "members": members} if number else {**values, "bias": True, "members": members})
 
     def needed(row) -> set[tuple]:
         camera = row["telescope"]
@@ -197,16 +198,19 @@ def test_the_counts_are_those_of_a_count_frame_by_frame(seed):
         last = {"bias": (), "dark": (gap["exposure_s"],), "flat": (gap["filter"],)}[gap["image_type"]]
         return gap["image_type"], gap["telescope"], *last
 
+    def count(row) -> int:
+        return sum(member[2] for member in row["members"])
+
     def freed(taken: set) -> int:
-        return sum(row["frames"] for row in rows if needed(row) and needed(row) <= taken)
+        return sum(count(row) for row in rows if needed(row) and needed(row) <= taken)
 
     found = gap_rows(rows, RULES)
     assert {key(one) for one in found} == set().union(*(needed(row) for row in rows))
     taken: set = set()
     for one in found:
         need = [row for row in rows if key(one) in needed(row)]
-        assert one["frames"] == sum(row["frames"] for row in need)
-        assert one["observations"] == len({row["group"] for row in need})
+        assert one["frames"] == sum(count(row) for row in need)
+        assert one["observations"] == len({member[0] for row in need for member in row["members"]})
         assert one["frees"] == freed({key(one)})
         before = freed(taken)
         taken.add(key(one))

@@ -12,7 +12,7 @@ from sqlalchemy import Double, Numeric, and_, cast, func, literal_column, null, 
 
 from avcd.catalog.filters import Filters, frame_conditions
 from avcd.catalog.models import associations, cameras, frames
-from avcd.catalog.session import Database, fetch
+from avcd.catalog.session import Database
 from avcd.frame import ImageType
 
 Row = dict[str, Any]
@@ -21,6 +21,7 @@ KINDS = ("bias", "dark", "flat")
 SETTINGS = (
     "telescope", "instrument", "detector", "naxis1", "naxis2", "window", "binning", "gain", "offset", "readout_mode",
 )  # fmt: skip
+ABOUT = ("image_type", *SETTINGS, "filter", "exposure_s", "temperature_c", "has_time", *KINDS)
 
 
 class Gaps(Database):
@@ -37,16 +38,20 @@ class Gaps(Database):
         Returns
         -------
         list of dict
-            ``image_type`` is "science" for frames, "flat" for a session of flats. The settings by name; ``filter``,
-            ``exposure_s`` (of a session the median), ``temperature_c`` (set-point, else measured to 1 °C); ``group``
-            (observation or session), ``night``, ``has_time``; ``bias``, ``dark``, ``flat``: whether there is none;
-            ``frames``: how many these are, of a session all its frames.
+            One for all that are alike: ``image_type`` is "science" for frames, "flat" for sessions of flats; the settings
+            by name; ``filter``, ``exposure_s`` (of a session the median), ``temperature_c`` (set-point, else measured to
+            1 °C), ``has_time``; ``bias``, ``dark``, ``flat``: whether there is none. ``members`` are triples of the
+            observation or session, its night, and the number of frames.
         """
         chosen = Filters.parse(filters, default_sort="t_min")
+        alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
         with self.read() as connection:
             conditions = frame_conditions(connection, chosen)
-            found = fetch(connection, _of_frames(conditions)) + fetch(connection, _of_sessions(conditions))
-        return sorted(found, key=lambda row: (row["image_type"], str(row["group"]), *map(str, row.values())))
+            for statement in (_of_frames(conditions), _of_sessions(conditions)):
+                for row in connection.execute(statement):
+                    alike.setdefault(tuple(row[:-3]), []).append(tuple(row[-3:]))
+        found = [(dict(zip(ABOUT, key, strict=True)), sorted(alike[key], key=str)) for key in sorted(alike, key=str)]
+        return [{**about, "members": members} for about, members in found]
 
     def cameras_behind(self) -> list[str]:
         """The cameras whose facts changed since they were planned: what is said of them is as of then."""
@@ -67,22 +72,20 @@ def _temperature() -> Any:
     return func.coalesce(frames.c.set_temperature_c, measured)
 
 
-def _about(group: Any) -> list[Any]:
-    """What decides which calibrations serve a frame, and what it belongs to."""
+def _about() -> list[Any]:
+    """What decides which calibrations serve a frame, in the order of `ABOUT`."""
     about = [frames.c[name].label(name) for name in ("image_type", *SETTINGS, "filter", "exposure_s")]
-    about.append(_temperature().label("temperature_c"))
-    about += [group.label("group"), frames.c.night.label("night"), frames.c.t_min.is_not(None).label("has_time")]
+    about += [_temperature().label("temperature_c"), frames.c.t_min.is_not(None).label("has_time")]
     return about + [_lacks(kind).label(kind) for kind in KINDS]
 
 
 def _of_frames(conditions: list[Any]) -> Any:
-    about = _about(frames.c.obs_id)
-    counted = select(*about, func.count().label("frames")).join(associations, associations.c.id == frames.c.id)
-    lacking = counted.where(
-        associations.c.missing.is_not(null()), frames.c.image_type == ImageType.SCIENCE, *conditions
-    )
+    # No condition on the image type, which might make SQLite begin with the frames: a session's id is no frame's.
+    about = [*_about(), frames.c.obs_id, frames.c.night]
+    counted = select(*about, func.count()).join(associations, associations.c.id == frames.c.id)
     # By their places: what the columns are computed from need not be written, and bound, twice.
-    return lacking.group_by(*(literal_column(str(place)) for place in range(1, len(about) + 1)))
+    places = [literal_column(str(place)) for place in range(1, len(about) + 1)]
+    return counted.where(associations.c.missing.is_not(null()), *conditions).group_by(*places)
 
 
 def _of_sessions(conditions: list[Any]) -> Any:
@@ -99,7 +102,6 @@ def _of_sessions(conditions: list[Any]) -> Any:
         .subquery()
     )
     middle = (2 * members.c.place - members.c.size).in_((0, 1))
-    joined = select(*_about(frames.c.session_id), members.c.size.label("frames")).join(
-        members, members.c.id == frames.c.id
-    )
+    about = [*_about(), frames.c.session_id, frames.c.night, members.c.size]
+    joined = select(*about).join(members, members.c.id == frames.c.id)
     return joined.join(associations, associations.c.id == members.c.session_id).where(middle)

@@ -42,6 +42,26 @@ class Gap(NamedTuple):
         return tuple((one is not None, one) for one in (*self.camera, *self[2:], _KINDS.index(self.kind)))
 
 
+Member = tuple[str, str | None, int]  # an observation or a session, its night, how many frames of it
+
+
+@dataclass(frozen=True)
+class _Lacking:
+    """Frames, or sessions of flats, that lack the same; None among the gaps: what cannot be had."""
+
+    gaps: frozenset[Gap | None]
+    is_session: bool
+    members: Sequence[Member]
+
+    @property
+    def wanted(self) -> list[Gap]:
+        return [one for one in self.gaps if one is not None]
+
+    @property
+    def frames(self) -> int:
+        return 0 if self.is_session else sum(count for _, _, count in self.members)
+
+
 @dataclass
 class _Use:
     """What a gap is of use for."""
@@ -52,27 +72,11 @@ class _Use:
     nights: set[str] = field(default_factory=set)
     frees: int = 0
     frees_in_order: int = 0
-    freed_observations: set[str] = field(default_factory=set)  # in order
-    freed_sessions: int = 0  # in order
 
     def add(self, lacking: _Lacking) -> None:
-        self.nights |= {lacking.night} if lacking.night else set()
-        if lacking.is_session:
-            self.sessions.add(lacking.group)
-        else:
-            self.frames += lacking.frames
-            self.observations.add(lacking.group)
-
-
-@dataclass(frozen=True)
-class _Lacking:
-    """Frames that are alike, or one session of flats, with all that they lack; None: what cannot be had."""
-
-    group: str
-    night: str | None
-    frames: int
-    is_session: bool
-    gaps: frozenset[Gap | None]
+        self.nights.update(night for _, night, _ in lacking.members if night)
+        (self.sessions if lacking.is_session else self.observations).update(group for group, _, _ in lacking.members)
+        self.frames += lacking.frames
 
 
 def gap_rows(lacking: Iterable[Mapping[str, Any]], rules: Rules, night: str | None = None) -> list[Row]:
@@ -99,10 +103,15 @@ def gap_rows(lacking: Iterable[Mapping[str, Any]], rules: Rules, night: str | No
     found = list(_needs(list(lacking), rules, night))
     uses: dict[Gap, _Use] = {}
     for one in found:
-        for gap in one.gaps - {None}:
-            uses.setdefault(gap, _Use()).add(one)  # type: ignore[arg-type]
+        for gap in one.wanted:
+            uses.setdefault(gap, _Use()).add(one)
     order = _ordered(found, uses)
-    _count_freed(found, uses, order)
+    place = {gap: number for number, gap in enumerate(order)}
+    for one in found:
+        if None not in one.gaps:
+            uses[max(one.wanted, key=place.__getitem__)].frees_in_order += one.frames
+            if len(one.gaps) == 1:
+                uses[one.wanted[0]].frees += one.frames
     return [_row(gap, uses[gap]) for gap in order]
 
 
@@ -187,25 +196,37 @@ def _number(count: int, word: str) -> str:
 
 
 def _needs(rows: Sequence[Mapping[str, Any]], rules: Rules, night: str | None) -> Iterator[_Lacking]:
-    """Every group of alike frames with its gaps."""
+    """All that lack the same, with what they lack."""
     own = {key: _rules_of(rules, dict(zip(_CAMERA, key, strict=True))) for key in {_camera(row) for row in rows}}
     darks = _merged_exposures(rows, own)
     waiting = _waiting_flats(rows, darks)
     for row in rows:
         session = row["image_type"] == "flat"
-        gaps: set[Gap | None] = set()
-        for kind in _KINDS:
-            if not row[kind] or (session and kind != ("bias" if row["bias"] else "dark")):
-                continue
-            gap = _gap(kind, row, darks)
-            limit = own[gap.camera].age.tiers(kind)[-1]
-            if gap.note or (night is not None and not _near(row["night"], night, limit)):
-                gaps |= {None, gap} if gap.note else {None}
-                continue
-            taken = [one for when, one in waiting.get(gap, ()) if kind == "flat" and _near(row["night"], when, limit)]
-            gaps.add(min(taken, key=Gap.order) if taken else gap)
-        if gaps:
-            yield _Lacking(str(row["group"]), row["night"], row["frames"], session, frozenset(gaps))
+        kinds = [kind for kind in _KINDS if row[kind] and (not session or kind == ("bias" if row["bias"] else "dark"))]
+        gaps = [_gap(kind, row, darks) for kind in kinds]
+        days = [own[gap.camera].age.tiers(gap.kind)[-1] for gap in gaps]
+        alike: dict[frozenset[Gap | None], list[Member]] = {}
+        if night is None and not any(gap in waiting for gap in gaps):
+            alike[frozenset(gaps) | ({None} if any(gap.note for gap in gaps) else set())] = row["members"]
+        else:
+            for member in row["members"]:
+                needed = [
+                    _in_reach(gap, member[1], limit, night, waiting) for gap, limit in zip(gaps, days, strict=True)
+                ]
+                alike.setdefault(frozenset().union(*needed), []).append(member)
+        yield from (_Lacking(needed, session, members) for needed, members in alike.items() if needed)
+
+
+def _in_reach(
+    gap: Gap, of: str | None, days: float, night: str | None, waiting: Mapping[Gap, Sequence[tuple[str | None, Gap]]]
+) -> set[Gap | None]:
+    """What frames of a night need to have a gap filled: nothing helps where None is among it."""
+    if gap.note:
+        return {None, gap}
+    if night is not None and not _near(of, night, days):
+        return {None}
+    taken = [needed for when, needed in waiting.get(gap, ()) if _near(of, when, days)]
+    return {min(taken, key=Gap.order) if taken else gap}
 
 
 def _camera(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -235,7 +256,7 @@ def _merged_exposures(
     for row in rows:
         if row["dark"] and row["exposure_s"] is not None:
             of = counts.setdefault(_camera(row), {})
-            of[row["exposure_s"]] = of.get(row["exposure_s"], 0) + row["frames"]
+            of[row["exposure_s"]] = of.get(row["exposure_s"], 0) + sum(member[2] for member in row["members"])
     found: dict[tuple[Any, ...], float] = {}
     for camera, of in counts.items():
         tolerance: Callable[[float], float] = own[camera].exposure.tolerance_s
@@ -257,7 +278,8 @@ def _waiting_flats(
         if row["image_type"] == "flat" and (row["bias"] or row["dark"]):
             needed = _gap("bias" if row["bias"] else "dark", row, darks)
             if not needed.note:
-                found.setdefault(_gap("flat", row, darks), []).append((row["night"], needed))
+                of = found.setdefault(_gap("flat", row, darks), [])
+                of += [(night, needed) for _, night, _ in row["members"]]
     return found
 
 
@@ -272,66 +294,51 @@ def _ordered(found: Iterable[_Lacking], uses: Mapping[Gap, _Use]) -> list[Gap]:
     """The gaps, again and again the set that frees most frames for each run of calibrations in it.
 
     Sets are few and of at most three gaps, so what one frees is the sum over its subsets; a heap keeps the best on top,
-    and a set whose worth rises is put there again.
+    and a set whose worth rises is put there again. Gaps go by number, which is their order where they are worth the same.
     """
-    left: dict[frozenset[Gap], list[int]] = {}
-    holding: dict[Gap, set[frozenset[Gap]]] = {}
+    gaps = sorted(uses, key=lambda gap: (-uses[gap].frames, gap.order()))
+    numbers = {gap: number for number, gap in enumerate(gaps)}
+    left: dict[frozenset[int], tuple[int, int]] = {}
+    holding: dict[int, set[frozenset[int]]] = {}
     heap: list[tuple[Any, ...]] = []
 
-    def worth(one: frozenset[Gap]) -> tuple[float, float, int]:
+    def worth(one: frozenset[int]) -> tuple[float, float, int]:
         parts = [frozenset(some) for size in range(1, len(one) + 1) for some in itertools.combinations(one, size)]
         freed = [left[part] for part in parts if part in left]
-        return -sum(each[0] for each in freed) / len(one), -sum(each[1] for each in freed) / len(one), len(one)
+        return -sum(frames for frames, _ in freed) / len(one), -sum(number for _, number in freed) / len(one), len(one)
 
-    def put(one: frozenset[Gap]) -> None:
-        heapq.heappush(heap, (*worth(one), sorted(gap.order() for gap in one), id(one), one))
+    def put(one: frozenset[int]) -> None:
+        heapq.heappush(heap, (*worth(one), sorted(one)))
 
-    def add(one: frozenset[Gap], frames: int, sessions: int) -> None:
-        each = left.setdefault(one, [0, 0])
-        each[0] += frames
-        each[1] += sessions
+    def add(one: frozenset[int], frames: int, sessions: int) -> None:
+        before = left.get(one, (0, 0))
+        left[one] = before[0] + frames, before[1] + sessions
         for gap in one:
             holding.setdefault(gap, set()).add(one)
 
     for each in found:
         if None not in each.gaps:
-            wanted = frozenset(gap for gap in each.gaps if gap is not None)
-            add(wanted, 0 if each.is_session else each.frames, int(each.is_session))
-    for one in list(left):
+            add(frozenset(numbers[gap] for gap in each.wanted), each.frames, len(each.members) * each.is_session)
+    for one in left:
         put(one)
-    order: list[Gap] = []
+    order: list[int] = []
     while heap:
-        *told, _, _, best = heapq.heappop(heap)
+        *told, listed = heapq.heappop(heap)
+        best = frozenset(listed)
         if best not in left or tuple(told) != worth(best):
             continue
-        order += sorted(best, key=lambda gap: (-uses[gap].frames, gap.order()))
-        for old in set().union(*(holding.pop(gap) for gap in best)):
-            frames, sessions = left.pop(old)
-            for gap in old - best:
+        order += listed
+        for old in set().union(*(holding.pop(gap) for gap in listed)):
+            counts, rest = left.pop(old), old - best
+            for gap in rest:
                 holding[gap].discard(old)
-            if old - best:
-                add(old - best, frames, sessions)
+            if rest:
+                add(rest, *counts)
                 # It may be part of larger ones, which are worth more now.
-                for larger in set.intersection(*(holding[gap] for gap in old - best)):
+                for larger in set.intersection(*(holding[gap] for gap in rest)):
                     put(larger)
-    rest = sorted(set(uses) - set(order), key=lambda gap: (bool(gap.note), -uses[gap].frames, gap.order()))
-    return order + rest
-
-
-def _count_freed(found: Iterable[_Lacking], uses: Mapping[Gap, _Use], order: Sequence[Gap]) -> None:
-    place = {gap: number for number, gap in enumerate(order)}
-    for one in found:
-        if None in one.gaps:
-            continue
-        gaps = sorted((gap for gap in one.gaps if gap is not None), key=place.__getitem__)
-        last = uses[gaps[-1]]
-        if one.is_session:
-            last.freed_sessions += 1
-            continue
-        last.frees_in_order += one.frames
-        last.freed_observations.add(one.group)
-        if len(gaps) == 1:
-            last.frees += one.frames
+    never = sorted(set(numbers.values()) - set(order), key=lambda number: (bool(gaps[number].note), number))
+    return [gaps[number] for number in (*order, *never)]
 
 
 def _row(gap: Gap, use: _Use) -> Row:
