@@ -1,7 +1,7 @@
 """What lacks a calibration: the science frames and sessions for which planning found none, counted by what they need.
 
-One statement for the frames and one for the sessions, each over the rows of `association` that lack something; what
-is alike in everything that a calibration must agree on is one row.
+One statement for the frames and one for the sessions, each over the rows of `association` that lack something, which an
+index holds; what is alike in everything that a calibration must agree on is put together.
 """
 
 from __future__ import annotations
@@ -44,14 +44,18 @@ class Gaps(Database):
             observation or session, its night, and the number of frames.
         """
         chosen = Filters.parse(filters, default_sort="t_min")
-        alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+        alike: dict[tuple[Any, ...], dict[tuple[Any, ...], int]] = {}
         with self.read() as connection:
             conditions = frame_conditions(connection, chosen)
             for statement in (_of_frames(conditions), _of_sessions(conditions)):
+                # Counted here: a database sorts the rows by all of twenty columns for it.
                 for row in connection.execute(statement):
-                    alike.setdefault(tuple(row[:-3]), []).append(tuple(row[-3:]))
-        found = [(dict(zip(ABOUT, key, strict=True)), sorted(alike[key], key=str)) for key in sorted(alike, key=str)]
-        return [{**about, "members": members} for about, members in found]
+                    of = alike.setdefault(row[:-3], {})
+                    of[row[-3:-1]] = of.get(row[-3:-1], 0) + row[-1]
+        return [
+            {**dict(zip(ABOUT, key, strict=True)), "members": sorted(((*one, of[one]) for one in of), key=str)}
+            for key, of in sorted(alike.items(), key=lambda item: str(item[0]))
+        ]
 
     def cameras_behind(self) -> list[str]:
         """The cameras whose facts changed since they were planned: what is said of them is as of then."""
@@ -81,11 +85,9 @@ def _about() -> list[Any]:
 
 def _of_frames(conditions: list[Any]) -> Any:
     # No condition on the image type, which might make SQLite begin with the frames: a session's id is no frame's.
-    about = [*_about(), frames.c.obs_id, frames.c.night]
-    counted = select(*about, func.count()).join(associations, associations.c.id == frames.c.id)
-    # By their places: what the columns are computed from need not be written, and bound, twice.
-    places = [literal_column(str(place)) for place in range(1, len(about) + 1)]
-    return counted.where(associations.c.missing.is_not(null()), *conditions).group_by(*places)
+    about = [*_about(), frames.c.obs_id, frames.c.night, literal_column("1")]
+    found = select(*about).join(associations, associations.c.id == frames.c.id)
+    return found.where(associations.c.missing.is_not(null()), *conditions)
 
 
 def _of_sessions(conditions: list[Any]) -> Any:
