@@ -276,6 +276,8 @@ class Need:
     tier: str | None
     candidates: tuple[Verdict, ...]
     relaxation: str = ""  # for a refusal: what would have matched, in words
+    relax: tuple[Criterion, ...] = ()  # and as data: all that the nearest candidate misses, with the tolerance needed
+    applied: str = ""  # what says that this was done before the frame was delivered: "card CALSTAT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from avcd.catalog.corrections import Corrections
 from avcd.catalog.files import Files
 from avcd.catalog.flags import Flags
 from avcd.catalog.gaps import Gaps
+from avcd.catalog.history import History
 from avcd.catalog.jobs import Jobs
 from avcd.catalog.plans import PlanCounts, Plans
 from avcd.catalog.queries import Queries
@@ -17,9 +18,9 @@ from avcd.catalog.queries import Queries
 __all__ = ["Catalog", "PlanCounts"]
 
 
-class Catalog(Files, Plans, Jobs, Closures, Flags, Corrections, Queries, Gaps):
+class Catalog(Files, Plans, Jobs, Closures, Flags, Corrections, Queries, History, Gaps):
     """One database, seen from every side: files, plans, jobs, completion, flags, corrections,
-    queries, gaps.
+    queries, history, gaps.
 
     Every method is one transaction. Those that change facts of a camera raise its revision in the same one, so that
     nothing that changes is ever forgotten by the planner.
