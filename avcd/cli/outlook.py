@@ -133,11 +133,12 @@ def rules_check(
     home: HomeOption = None,
 ) -> None:
     """Read a rule set and say whether it is sound: unknown keys, values out of range, tiers that are never reached."""
-    loaded = None if path else load_home_for(home)
-    rules = _rules_in(path) if path else _rules_of(loaded)
-    where = path or (loaded and loaded.path / "match.toml")
-    own = where is not None and where.is_file()
-    typer.echo(f"{where if own else 'the shipped rules'}: sound, digest {rules.digest[:ID_LENGTH]}")
+    where = path
+    if where is None:
+        own = load_home_for(home).path / "match.toml"
+        where = own if own.is_file() else None
+    rules = _rules_in(where) if where else _rules_of(None)
+    typer.echo(f"{where or 'the shipped rules'}: sound, digest {rules.digest[:ID_LENGTH]}")
 
 
 def rules_diff(

@@ -39,11 +39,12 @@ def changed_choices(snapshot: Snapshot, before: Plan, after: Plan) -> Iterator[R
         ``change`` is "another", "matched" (nothing served before) or "unmatched" (nothing serves any more).
     """
     frames = {one.id: one for one in snapshot.frames}
+    sessions = {one.session_id: one for one in reversed(snapshot.frames) if one.session_id}
     old, new = _choices(before), _choices(after)
     for place in sorted(old.keys() | new.keys()):
         subject = place.partition(":")[2]
         frame = frames.get(subject)
-        like = frame or next((one for one in snapshot.frames if one.session_id == subject), None)
+        like = frame or sessions.get(subject)
         for kind in _KINDS:
             was, now = old.get(place, {}).get(kind), new.get(place, {}).get(kind)
             if was == now:
