@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -104,8 +105,12 @@ def _need_as_text(need: Need, names: Mapping[str, str], width: int, full: bool) 
         head = f"{need.kind}: none of {len(need.candidates)} fits"
     else:
         head = f"{need.kind}: there is no candidate"
+    head = textwrap.fill(head, width, subsequent_indent="  ", break_on_hyphens=False)
     if need.relaxation:
-        head += f"\n  {need.relaxation}"
+        words = textwrap.fill(
+            need.relaxation, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
+        head += f"\n{words}"
     if full:
         return head + "\n" + "".join(_criteria_as_text(one, one is winner, names, width) for one in need.candidates)
     rows = [
@@ -114,7 +119,7 @@ def _need_as_text(need: Need, names: Mapping[str, str], width: int, full: bool) 
             "id": one.candidate_id,
             "verdict": str(one.outcome),
             "days": None if one.days is None else round(one.days, 2),
-            "reason": "; ".join(part for part in (one.tier, reasons(one.criteria)) if part),
+            "reason": "; ".join(part for part in (one.tier, reasons(one)) if part),
             "name": _file_name(one.candidate_id, names),
         }
         for one in need.candidates
@@ -131,7 +136,9 @@ def _away(verdict: Verdict | None) -> str:
 def _criteria_as_text(verdict: Verdict, chosen: bool, names: Mapping[str, str], width: int) -> str:
     """One candidate with every criterion."""
     told = [str(verdict.outcome), *([verdict.tier] if verdict.tier else [])]
-    head = f"\n{'*' if chosen else '-'} {_named(verdict.candidate_id, names)}: {', '.join(told)}{_away(verdict)}\n"
+    mark = "*" if chosen else "-"
+    head = f"{mark} {_named(verdict.candidate_id, names)}: {', '.join(told)}{_away(verdict)}"
+    head = f"\n{textwrap.fill(head, width, subsequent_indent='  ', break_on_hyphens=False)}\n"
     rows = [
         {
             "criterion": one.name,
@@ -155,13 +162,14 @@ def _file_name(identity: str, names: Mapping[str, str]) -> str:
     return cell("", PurePosixPath(names[identity]).name) if identity in names else ""
 
 
-def reasons(criteria: Sequence[Criterion]) -> str:
+def reasons(verdict: Verdict) -> str:
     """What does not agree, or is not known, in words; where all agrees, that it does."""
-    against = [_criterion_as_text(one) for one in criteria if one.outcome is not Outcome.PASS]
+    against = [_criterion_as_text(one) for one in verdict.criteria if one.outcome is not Outcome.PASS]
     if against:
         return "; ".join(against)
-    notes = [f"{one.name} {one.note}" for one in criteria if one.note]
-    return f"all {len(criteria)} criteria agree" + (f" ({', '.join(notes)})" if notes else "")
+    # What the tier says already need not be said again.
+    notes = [f"{one.name} {one.note}" for one in verdict.criteria if one.note and one.note not in (verdict.tier or "")]
+    return f"all {len(verdict.criteria)} criteria agree" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _criterion_as_text(one: Criterion) -> str:
