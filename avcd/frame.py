@@ -261,9 +261,7 @@ class Verdict:
     criteria: tuple[Criterion, ...]
     tier: str | None = None
     tier_rank: int | None = None
-    relaxation: float = (
-        0.0  # summed excess over the tightest tolerances, for a refusal: the smallest relaxation that would match
-    )
+    relaxation: float = 0.0  # for a refusal: by how much its tolerances are exceeded, each as a part of itself, summed
     days: float | None = None
 
 
