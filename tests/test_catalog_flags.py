@@ -95,7 +95,6 @@ def test_a_held_master_that_is_approved_serves_once_it_is_planned_again(filled):
         connection.execute(update(products).where(products.c.id == MASTER.id).values(status=ProductStatus.HELD))
 
     filled.write(hold)
-    apply(filled, MASTER, RED)
     assert statuses(filled)[MASTER.id] == "held"
     filled.approve(MASTER.id, "the sensor is new", "Ann", 5.0)
     apply(filled, MASTER, RED)

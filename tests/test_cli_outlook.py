@@ -125,7 +125,7 @@ def test_rules_are_checked_with_all_that_is_wrong(call, home, tmp_path):
 def test_a_changed_rule_set_is_foretold_frame_by_frame(call, tmp_path):
     strict, lenient = tmp_path / "strict.toml", tmp_path / "lenient.toml"
     strict.write_text("[temperature]\nset_point_c = 0.5\n", encoding="utf-8")
-    lenient.write_text("[exposure]\nrelative = 20.0\n", encoding="utf-8")
+    lenient.write_text("[exposure]\nrelative = 20.0\n[scaling]\nallowed = false\n", encoding="utf-8")
     rows = call("rules", "diff", strict, lenient, "--format", "json").json
     matched = {one["id"] for one in rows if (one["kind"], one["change"]) == ("dark", "matched") and one["id"]}
     assert matched == {one.id for one in LONG}
@@ -157,7 +157,9 @@ def test_the_oracle_of_a_rule_change_is_asking_why_of_every_frame(call, home, tm
         return found
 
     new = tmp_path / "new.toml"
-    new.write_text("[exposure]\nrelative = 5.0\n[age]\nflat_days = [0.001]\n", encoding="utf-8")
+    new.write_text(
+        "[exposure]\nrelative = 5.0\n[scaling]\nallowed = false\n[age]\nflat_days = [0.001]\n", encoding="utf-8"
+    )
     rows = call("rules", "diff", new, "--format", "json").json
     foretold = {(one["id"], one["kind"]): one["change"] for one in rows if one["id"]}
     before = chosen()
