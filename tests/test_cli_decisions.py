@@ -256,3 +256,20 @@ def test_a_frame_that_its_vendor_calibrated_is_said_to_be_by_which_card(call):
     )
     text = call("why", VENDOR.id).out
     assert "flat: done before the frame was delivered (card CALSTAT), and not done again" in text
+
+
+def test_of_many_candidates_those_that_fit_best_are_shown(call, catalog, home):
+    many = [
+        frame(f"bias {session} {number}", ImageType.BIAS, 200 + session, session_id=f"T20/2026-01-15/bias/{session}")
+        for session in range(30)
+        for number in range(2)
+    ]
+    deliver(catalog, many)
+    said = call("why", digest("sRed0")).out
+    assert "and 11 more that fit less well; --full shows them" in said
+    found = call("why", digest("sRed0"), "--format", "json").json["needs"]["bias"]
+    assert len(found["candidates"]) == 31
+    assert said.index(found["chosen"][:12]) < said.index(found["candidates"][19]["id"][:12])
+    assert found["candidates"][20]["id"][:12] not in said
+    full = call("why", digest("sRed0"), "--full").out
+    assert all(one["id"][:12] in full for one in found["candidates"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,6 +12,8 @@ from avcd.frame import CalibLevel, Criterion, Need, Outcome, Verdict
 from avcd.views.tables import ID_LENGTH, cell, render_table
 
 _WIDE = 140  # characters: a line this wide has room for names
+_WIDEST = 24  # characters of a column of criteria
+_SHOWN = 20  # candidates of a kind that are listed where not all are asked for
 _STEPS = ("bias", "dark", "flat")
 
 
@@ -88,7 +90,7 @@ def needs_as_text(needs: Sequence[Need], names: Mapping[str, str], width: int, *
     Parameters
     ----------
     full
-        Every criterion of every candidate, and not only what does not agree.
+        Every criterion of every candidate; else of those that fit best what does not agree.
     """
     if not needs:
         return "This frame needs no calibration.\n"
@@ -122,11 +124,13 @@ def _need_as_text(need: Need, names: Mapping[str, str], width: int, full: bool) 
             "reason": "; ".join(part for part in (one.tier, reasons(one)) if part),
             "name": _file_name(one.candidate_id, names),
         }
-        for one in need.candidates
+        for one in need.candidates[:_SHOWN]
     ]
     # The name of a file is long, and tells less than the reasons do.
     columns = ("", "id", "verdict", "days", "reason", *(["name"] if width >= _WIDE else []))
-    return head + "\n" + (render_table(rows, columns, width) if rows else "")
+    rest = len(need.candidates) - len(rows)
+    more = f"   and {rest} more that fit less well; --full shows them\n" if rest > 0 else ""
+    return head + "\n" + (render_table(rows, columns, width) if rows else "") + more
 
 
 def _away(verdict: Verdict | None) -> str:
@@ -139,19 +143,27 @@ def _criteria_as_text(verdict: Verdict, chosen: bool, names: Mapping[str, str], 
     mark = "*" if chosen else "-"
     head = f"{mark} {_named(verdict.candidate_id, names)}: {', '.join(told)}{_away(verdict)}"
     head = f"\n{textwrap.fill(head, width, subsequent_indent='  ', break_on_hyphens=False)}\n"
-    rows = [
-        {
-            "criterion": one.name,
-            "wanted": cell("", one.wanted),
-            "found": cell("", one.found),
-            "tolerance": cell("", one.tolerance),
-            "outcome": str(one.outcome),
-            "reason": one.note,
-        }
-        for one in verdict.criteria
-    ]
-    columns = ("criterion", "wanted", "found", "tolerance", "outcome", "reason")
-    return head + render_table(rows, columns, width)
+    lines: list[Sequence[str]] = [("criterion", "wanted", "found", "tolerance", "outcome", "")]
+    for one in verdict.criteria:
+        values = [cell("", value) for value in (one.wanted, one.found, one.tolerance)]
+        lines.append((one.name, *values, str(one.outcome), one.note))
+    return head + "".join(f"{line}\n" for line in _in_columns(lines, width))
+
+
+def _in_columns(lines: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Text in columns, of which the last is folded: thousands of small tables, for which others take their time."""
+    widths = [min(max(map(len, column)), _WIDEST) for column in list(zip(*lines, strict=True))[:-1]]
+    indent = "    " + " " * sum(one + 2 for one in widths)
+    for line in lines:
+        parts = [textwrap.shorten(text, one, placeholder="…") if len(text) > one else text.ljust(one)
+                 for text, one in zip(line[:-1], widths, strict=True)]  # fmt: skip
+        start = "    " + "  ".join(parts)
+        if not line[-1]:
+            yield start.rstrip()[:width]
+            continue
+        yield textwrap.fill(
+            line[-1], max(width, len(indent) + 20), initial_indent=f"{start}  ", subsequent_indent=indent
+        )
 
 
 def _named(identity: str, names: Mapping[str, str]) -> str:
