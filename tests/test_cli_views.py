@@ -233,6 +233,8 @@ def test_why_names_what_did_not_agree(call):
         "chosen": None,
         "tier": None,
         "relaxation": found["needs"]["bias"]["relaxation"],
+        "relax": [],
+        "applied": None,
         "candidates": [],
     }
     dark = call("why", LIGHTS[0].id, "--format", "json").json["needs"]["dark"]["candidates"]

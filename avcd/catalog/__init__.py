@@ -10,6 +10,8 @@ from avcd.catalog.closures import Closures
 from avcd.catalog.corrections import Corrections
 from avcd.catalog.files import Files
 from avcd.catalog.flags import Flags
+from avcd.catalog.gaps import Gaps
+from avcd.catalog.history import History
 from avcd.catalog.jobs import Jobs
 from avcd.catalog.plans import PlanCounts, Plans
 from avcd.catalog.queries import Queries
@@ -18,8 +20,9 @@ from avcd.catalog.snapshots import Snapshots
 __all__ = ["Catalog", "PlanCounts", "Reach"]
 
 
-class Catalog(Files, Snapshots, Plans, Jobs, Closures, Flags, Corrections, Queries):
-    """One database, seen from every side: files, plans, jobs, completion, flags, corrections, queries.
+class Catalog(Files, Snapshots, Plans, Jobs, Closures, Flags, Corrections, Queries, History, Gaps):
+    """One database, seen from every side: files, plans, jobs, completion, flags, corrections,
+    queries, history, gaps.
 
     Every method is one transaction. Those that change facts of a camera raise its revision in the same one, so that
     nothing that changes is ever forgotten by the planner.

@@ -48,47 +48,46 @@ def show(identity: IdArgument, form: FormatOption = Format.TABLE, home: HomeOpti
         write_one(row, form, sys.stdout)
 
 
-def why(identity: IdArgument, form: FormatOption = Format.TABLE, home: HomeOption = None) -> None:
-    """For a frame: every candidate calibration with every reason. For a product: why it was made, and of what."""
+def why(
+    identity: IdArgument,
+    full: Annotated[
+        bool, typer.Option("--full", help="Of every candidate every criterion: wanted, found, tolerance, outcome.")
+    ] = False,
+    form: FormatOption = Format.TABLE,
+    home: HomeOption = None,
+) -> None:
+    """For a frame: every candidate calibration with every reason. For a product: why it was made, and made again."""
     loaded = load_home_for(home)
     with open_catalog(loaded) as catalog:
         kind, found = find_one(catalog, identity)
         if kind == "frame":
-            _why_frame(loaded, catalog, found, form)
+            _why_frame(loaded, catalog, found, full, form)
         else:
             _why_product(catalog, found, form)
 
 
-def _why_frame(home: Home, catalog: Catalog, identity: str, form: Format) -> None:
+def _why_frame(home: Home, catalog: Catalog, identity: str, full: bool, form: Format) -> None:
     from avcd.association import load_rules
     from avcd.planner import explain
     from avcd.recipes import load_recipes
-    from avcd.views.verdicts import needs_as_text, needs_to_dict
+    from avcd.views.verdicts import needs_as_text, needs_to_dict, without_applied
 
     row = catalog.frame_row(identity)
-    snapshot = catalog.snapshot(row["camera"])
     recipes, rules = load_recipes(home.path), load_rules(home.path)
-    needs = explain(snapshot, recipes, rules, identity, home.settings.processing)
-    names = {one.id: one.path for one in _plan_of(home, snapshot).specs}
-    delivered = [one.candidate_id for need in needs for one in need.candidates if one.candidate_id not in names]
-    names |= {one: str(catalog.frame_row(one)["path"]) for one in sorted(set(delivered))}
+    found = explain(catalog.snapshot(row["camera"]), recipes, rules, identity, home.settings.processing)
+    needs = without_applied(found, row)
+    known = catalog.about(one.candidate_id for need in needs for one in need.candidates)
+    names = {one: about["path"] for one, about in known.items() if about["path"]}
     if form is Format.TABLE:
-        sys.stdout.write(needs_as_text(needs, names, line_width(sys.stdout)))
+        sys.stdout.write(needs_as_text(needs, names, line_width(sys.stdout), full=full))
     else:
         write_one(needs_to_dict(identity, needs, names), form, sys.stdout)
 
 
 def _why_product(catalog: Catalog, identity: str, form: Format) -> None:
-    from avcd.views.details import reason_as_text
+    from avcd.views.lineage import reason_as_text, reason_row
 
-    row = catalog.product_row(identity)
-    keys = ("id", "kind", "status", "reason", "slot", "recipe", "recipe_version", "parameters", "inputs", "flags")
-    found = {"product": identity, **{key: row[key] for key in keys if key != "id"}}
-    found["serving"] = [
-        one["id"]
-        for one in catalog.products(type=row["kind"], status="final,provisional")
-        if one["slot"] == row["slot"]
-    ]
+    found = reason_row(catalog.product_row(identity), catalog.history, catalog.about)
     if form is Format.TABLE:
         sys.stdout.write(reason_as_text(found, line_width(sys.stdout)))
     else:

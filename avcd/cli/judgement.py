@@ -1,8 +1,10 @@
-"""Commands by which the observer decides: flag, unflag, correct, close, retry."""
+"""Commands by which the observer decides: flag, reject, approve, unflag, correct, close, retry."""
 
 from __future__ import annotations
 
+import datetime
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,10 +26,14 @@ if TYPE_CHECKING:
     from avcd.catalog import Catalog
     from avcd.headers.profiles import Profiles
 
+_MJD_EPOCH = datetime.datetime(1858, 11, 17, tzinfo=datetime.UTC)
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("flag")(flag)
+    app.command("reject")(reject)
+    app.command("approve")(approve)
     app.command("unflag")(unflag)
     app.command("correct")(correct)
     app.command("close")(close)
@@ -40,21 +46,69 @@ def flag(
     note: Annotated[bool, typer.Option("--note", help="Only add a note; reject nothing.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Reject a frame or product: everything made from it is made again without it."""
+    """Reject a frame or product, or with --note say something of it; what is rejected is made again without it."""
+    _flag(identity, reason, "note" if note else "reject", home)
+
+
+def reject(identity: IdArgument, reason: ReasonOption, home: HomeOption = None) -> None:
+    """Reject a frame or product: everything made from it is made again without it. An approval ends."""
+    _flag(identity, reason, "reject", home)
+
+
+def _flag(identity: str, reason: str, what: str, home: Path | None) -> None:
     _need(reason)
     with open_catalog(load_home_for(home)) as catalog:
         kind, found = find_one(catalog, identity)
-        catalog.flag(found, reason, user_name(), time.time(), kind="note" if note else "reject")
-    typer.echo(f"{kind} {found[:12]} {'has a note more' if note else 'is rejected'}")
+        catalog.flag(found, reason, user_name(), time.time(), kind=what)
+    typer.echo(f"{kind} {found[:12]} {'has a note more' if what == 'note' else 'is rejected'}")
+
+
+def approve(
+    identity: IdArgument,
+    reason: ReasonOption,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DATE", help="The first moment for which it is valid, UTC; a date is its 0 h."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DATE", help="The moment from which it is valid no longer, UTC.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Approve a master, made or delivered: a held one serves, and with dates it serves for these alone.
+
+    A rejection ends, and so does an approval for other dates. `avcd unflag` withdraws an approval.
+    """
+    from avcd.views.details import validity
+
+    _need(reason)
+    valid_from, valid_until = _moment("--from", since), _moment("--until", until)
+    with open_catalog(load_home_for(home)) as catalog:
+        kind, found = find_one(catalog, identity)
+        catalog.approve(found, reason, user_name(), time.time(), valid_from, valid_until)
+    times = validity(valid_from, valid_until)
+    typer.echo(f"{kind} {found[:12]} is approved" + (f", valid {times}" if times else ""))
+
+
+def _moment(option: str, text: str | None) -> float | None:
+    """A date or time as MJD UTC; one without a zone is UTC."""
+    if text is None:
+        return None
+    try:
+        found = datetime.datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"{option}: {text!r} is neither a date (2026-01-15) nor a time (2026-01-15T21:30)") from None
+    utc = found.replace(tzinfo=datetime.UTC) if found.tzinfo is None else found
+    return (utc - _MJD_EPOCH) / datetime.timedelta(days=1)
 
 
 def unflag(identity: IdArgument, reason: ReasonOption, home: HomeOption = None) -> None:
-    """Withdraw the rejection of a frame or product."""
+    """Withdraw the rejection or the approval of a frame or product, whichever holds."""
     _need(reason)
     with open_catalog(load_home_for(home)) as catalog:
         kind, found = find_one(catalog, identity)
-        catalog.unflag(found, reason, user_name(), time.time())
-    typer.echo(f"{kind} {found[:12]} is no longer rejected")
+        withdrawn = catalog.unflag(found, reason, user_name(), time.time())
+    typer.echo(f"{kind} {found[:12]} is no longer {'rejected' if withdrawn == 'reject' else 'approved'}")
 
 
 def correct(

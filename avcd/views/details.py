@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from avcd.headers.values import iso_of_mjd
 from avcd.views.tables import cell, render_table
 
 _APART = frozenset(
@@ -20,35 +21,22 @@ def frame_as_text(row: Mapping[str, Any], width: int) -> str:
     """A frame: its values with where each came from, files, pictures, figures, what was made of it, its header."""
     sources = row.get("sources") or {}
     values = [{**one, "from": sources.get(one["key"])} for one in _values(row)]
-    parts = [_titled("Frame", values, ("key", "value", "from"), width)]
-    parts.append(_titled("Files", row.get("files"), ("root", "relative_path", "member", "hdu", "present"), width))
+    parts = [titled("Frame", values, ("key", "value", "from"), width)]
+    parts.append(titled("Files", row.get("files"), ("root", "relative_path", "member", "hdu", "present"), width))
     parts.append(_lines("Other frames with the same pixels", row.get("same_pixels")))
     corrected = [{**one, "in place of": one["before"]} for one in row.get("corrections") or ()]
-    parts.append(_titled("Corrections", corrected, ("name", "value", "in place of", "active", "who", "reason"), width))
+    parts.append(titled("Corrections", corrected, ("name", "value", "in place of", "active", "who", "reason"), width))
     parts += _common(row, width)
-    parts.append(_titled("Header", row.get("cards"), ("keyword", "value", "comment"), width))
+    parts.append(titled("Header", row.get("cards"), ("keyword", "value", "comment"), width))
     return "\n".join(part for part in parts if part)
 
 
 def product_as_text(row: Mapping[str, Any], width: int) -> str:
     """A product: its values, recipe, inputs, pictures, figures, and what was made of it."""
-    parts = [_titled("Product", _values(row), ("key", "value"), width)]
-    parts.append(_titled("Recipe", _pairs(row.get("parameters")), ("key", "value"), width))
-    parts.append(_titled("Inputs", row.get("inputs"), ("role", "id", "origin", "sha256"), width))
+    parts = [titled("Product", _values(row), ("key", "value"), width)]
+    parts.append(titled("Recipe", pairs(row.get("parameters")), ("key", "value"), width))
+    parts.append(titled("Inputs", row.get("inputs"), ("role", "id", "origin", "sha256"), width))
     parts += _common(row, width)
-    return "\n".join(part for part in parts if part)
-
-
-def reason_as_text(row: Mapping[str, Any], width: int) -> str:
-    """Why a product was made: its standing, the recipe, and every input that had a part in it."""
-    lines = [f"{row['kind']} {row['product']}", f"  {row['status']}" + (f": {row['reason']}" if row["reason"] else "")]
-    others = [one for one in row["serving"] if one != row["product"]]
-    if others:
-        lines.append(f"  in its place serves {', '.join(others)}")
-    lines.append(f"  made by recipe {row['recipe']} version {row['recipe_version']}")
-    parts = ["\n".join(lines) + "\n", _titled("Recipe", _pairs(row["parameters"]), ("key", "value"), width)]
-    parts.append(_titled("Inputs", row["inputs"], ("role", "id", "origin"), width))
-    parts.append(_titled("Flags", row["flags"], ("kind", "active", "who", "reason"), width))
     return "\n".join(part for part in parts if part)
 
 
@@ -64,18 +52,47 @@ def _values(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _common(row: Mapping[str, Any], width: int) -> list[str]:
     return [
         _lines("Warnings", row.get("warnings")),
-        _titled("Figures", _pairs(row.get("metrics")), ("key", "value"), width),
+        titled("Figures", pairs(row.get("metrics")), ("key", "value"), width),
         _lines("Pictures", row.get("pictures")),
-        _titled("Flags", row.get("flags"), ("kind", "active", "who", "reason"), width),
-        _titled("Used by", row.get("used_by"), ("id", "kind", "status", "role", "path"), width),
+        flags_as_text(row, width),
+        titled("Used by", row.get("used_by"), ("id", "kind", "status", "role", "path"), width),
     ]
 
 
-def _pairs(values: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def flags_as_text(row: Mapping[str, Any], width: int) -> str:
+    """What observers said: who, when and why, for which times, and what became of it."""
+    shown = []
+    for one in row.get("flags") or ():
+        withdrawn = (
+            f"withdrawn {moment_as_text(one['withdrawn_at'])} by {one['withdrawn_by']}: {one['withdrawn_reason']}"
+        )
+        reason = one["reason"] if one["active"] else f"{one['reason']}; {withdrawn}"
+        valid = validity(one.get("valid_from"), one.get("valid_until"))
+        shown.append({**one, "when": moment_as_text(one["flagged_at"]), "reason": reason, "valid": valid})
+    columns = ("kind", "active", "when", "who", *(["valid"] if any(one["valid"] for one in shown) else []), "reason")
+    return titled("Flags", shown, columns, width)
+
+
+def validity(valid_from: float | None, valid_until: float | None) -> str:
+    """The times (MJD UTC) for which a master is approved, in words; empty without a limit."""
+    limits = (("from", valid_from), ("until", valid_until))
+    return " ".join(f"{word} {iso_of_mjd(mjd)[:16]}" for word, mjd in limits if mjd is not None)
+
+
+def moment_as_text(seconds: float | None) -> str:
+    """Seconds since the epoch as a person reads them, UTC."""
+    if seconds is None:
+        return ""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(sep=" ", timespec="seconds")[:19]
+
+
+def pairs(values: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """A mapping as rows of key and value, by key."""
     return [{"key": key, "value": value} for key, value in sorted((values or {}).items())]
 
 
-def _titled(title: str, rows: Sequence[Mapping[str, Any]] | None, columns: Sequence[str], width: int) -> str:
+def titled(title: str, rows: Sequence[Mapping[str, Any]] | None, columns: Sequence[str], width: int) -> str:
+    """A table under its title; nothing without rows."""
     if not rows:
         return ""
     # Values of many kinds share the column: all are text, so that none decides how the others look.

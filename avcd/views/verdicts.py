@@ -3,11 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
-from avcd.frame import Criterion, Need, Outcome, Verdict
+from avcd.frame import CalibLevel, Criterion, Need, Outcome, Verdict
 from avcd.views.tables import ID_LENGTH, cell, render_table
+
+_WIDE = 140  # characters: a line this wide has room for names
+_WIDEST = 24  # characters of a column of criteria
+_SHOWN = 20  # candidates of a kind that are listed where not all are asked for
+_STEPS = ("bias", "dark", "flat")
+
+
+def without_applied(needs: Sequence[Need], row: Mapping[str, Any]) -> list[Need]:
+    """The needs, of which those that were met before the frame was delivered choose nothing and say by what that is known.
+
+    Parameters
+    ----------
+    row
+        The frame, as `avcd.catalog.Catalog.frame_row` gives it.
+    """
+    done = applied(row)
+    # Bad pixels are known from the dark: a frame that has its dark needs neither.
+    known = {**done, **({"bad_pixels": done["dark"]} if "dark" in done else {})}
+    return [
+        Need(one.kind, None, "already applied", (), applied=known[one.kind]) if one.kind in known else one
+        for one in needs
+    ]
+
+
+def applied(row: Mapping[str, Any]) -> dict[str, str]:
+    """What was done to a frame before it was delivered: step to the card or rule that says so."""
+    sources = row["sources"]
+    source = sources.get("calibration")
+    found = {step: source or "calibration" for step in _STEPS if step in row["calibration"]}
+    if row["image_type"] == "science" and row["calib_level"] >= CalibLevel.CALIBRATED:
+        level = sources.get("calib_level") or source or "its calibration level"
+        found = {step: found.get(step, level) for step in _STEPS}
+    return found
 
 
 def needs_to_dict(frame_id: str, needs: Sequence[Need], names: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -19,7 +54,8 @@ def needs_to_dict(frame_id: str, needs: Sequence[Need], names: Mapping[str, str]
         Id to path of the candidates, as far as they are known.
     """
     names = names or {}
-    return {"frame": frame_id, "needs": {need.kind: _need_to_dict(need, names) for need in needs}}
+    done = {one.kind: one.applied for one in needs if one.applied}
+    return {"frame": frame_id, "applied": done, "needs": {need.kind: _need_to_dict(need, names) for need in needs}}
 
 
 def _need_to_dict(need: Need, names: Mapping[str, str]) -> dict[str, Any]:
@@ -27,6 +63,8 @@ def _need_to_dict(need: Need, names: Mapping[str, str]) -> dict[str, Any]:
         "chosen": need.chosen,
         "tier": need.tier,
         "relaxation": need.relaxation,
+        "relax": [_criterion_to_dict(one) for one in need.relax],
+        "applied": need.applied or None,
         "candidates": [_verdict_to_dict(one, names) for one in need.candidates],
     }
 
@@ -38,54 +76,112 @@ def _verdict_to_dict(verdict: Verdict, names: Mapping[str, str]) -> dict[str, An
         "verdict": str(verdict.outcome),
         "tier": verdict.tier,
         "days": verdict.days,
-        "criteria": [{**dataclasses.asdict(one), "outcome": str(one.outcome)} for one in verdict.criteria],
+        "criteria": [_criterion_to_dict(one) for one in verdict.criteria],
     }
 
 
-def needs_as_text(needs: Sequence[Need], names: Mapping[str, str], width: int) -> str:
-    """For each kind what was chosen, and a table of the candidates with the reasons against each."""
+def _criterion_to_dict(one: Criterion) -> dict[str, Any]:
+    return {**dataclasses.asdict(one), "outcome": str(one.outcome)}
+
+
+def needs_as_text(needs: Sequence[Need], names: Mapping[str, str], width: int, *, full: bool = False) -> str:
+    """For each kind what was chosen, and the candidates with the reasons against each.
+
+    Parameters
+    ----------
+    full
+        Every criterion of every candidate; else of those that fit best what does not agree.
+    """
     if not needs:
         return "This frame needs no calibration.\n"
-    return "\n".join(_need_as_text(need, names, width) for need in needs)
+    return "\n".join(_need_as_text(need, names, width, full) for need in needs)
 
 
-def _need_as_text(need: Need, names: Mapping[str, str], width: int) -> str:
+def _need_as_text(need: Need, names: Mapping[str, str], width: int, full: bool) -> str:
+    if need.applied:
+        return f"{need.kind}: done before the frame was delivered ({need.applied}), and not done again\n"
+    winner = next((one for one in need.candidates if one.candidate_id == need.chosen), None)
     if need.chosen:
-        head = f"{need.kind}: {_named(need.chosen, names)}" + (f" ({need.tier})" if need.tier else "")
+        head = f"{need.kind}: {_named(need.chosen, names)}" + (f" ({need.tier}{_away(winner)})" if need.tier else "")
     elif need.candidates:
         head = f"{need.kind}: none of {len(need.candidates)} fits"
     else:
         head = f"{need.kind}: there is no candidate"
+    head = textwrap.fill(head, width, subsequent_indent="  ", break_on_hyphens=False)
     if need.relaxation:
-        head += f"\n  {need.relaxation}"
+        words = textwrap.fill(
+            need.relaxation, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
+        head += f"\n{words}"
+    if full:
+        return head + "\n" + "".join(_criteria_as_text(one, one is winner, names, width) for one in need.candidates)
     rows = [
         {
-            "": "*" if one.candidate_id == need.chosen else "",
+            "": "*" if one is winner else "",
             "id": one.candidate_id,
             "verdict": str(one.outcome),
-            "tier": one.tier,
             "days": None if one.days is None else round(one.days, 2),
-            "reason": reasons(one.criteria),
-            "path": names.get(one.candidate_id),
+            "reason": "; ".join(part for part in (one.tier, reasons(one)) if part),
+            "name": _file_name(one.candidate_id, names),
         }
-        for one in need.candidates
+        for one in need.candidates[:_SHOWN]
     ]
-    columns = ("", "id", "verdict", "tier", "days", "reason", "path")
-    return head + "\n" + (render_table(rows, columns, width) if rows else "")
+    # The name of a file is long, and tells less than the reasons do.
+    columns = ("", "id", "verdict", "days", "reason", *(["name"] if width >= _WIDE else []))
+    rest = len(need.candidates) - len(rows)
+    more = f"   and {rest} more that fit less well; --full shows them\n" if rest > 0 else ""
+    return head + "\n" + (render_table(rows, columns, width) if rows else "") + more
+
+
+def _away(verdict: Verdict | None) -> str:
+    return "" if verdict is None or verdict.days is None else f", {verdict.days:.2g} days away"
+
+
+def _criteria_as_text(verdict: Verdict, chosen: bool, names: Mapping[str, str], width: int) -> str:
+    """One candidate with every criterion."""
+    told = [str(verdict.outcome), *([verdict.tier] if verdict.tier else [])]
+    mark = "*" if chosen else "-"
+    head = f"{mark} {_named(verdict.candidate_id, names)}: {', '.join(told)}{_away(verdict)}"
+    head = f"\n{textwrap.fill(head, width, subsequent_indent='  ', break_on_hyphens=False)}\n"
+    lines: list[Sequence[str]] = [("criterion", "wanted", "found", "tolerance", "outcome", "")]
+    for one in verdict.criteria:
+        values = [cell("", value) for value in (one.wanted, one.found, one.tolerance)]
+        lines.append((one.name, *values, str(one.outcome), one.note))
+    return head + "".join(f"{line}\n" for line in _in_columns(lines, width))
+
+
+def _in_columns(lines: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Text in columns, of which the last is folded: thousands of small tables, for which others take their time."""
+    widths = [min(max(map(len, column)), _WIDEST) for column in list(zip(*lines, strict=True))[:-1]]
+    indent = "    " + " " * sum(one + 2 for one in widths)
+    for line in lines:
+        parts = [textwrap.shorten(text, one, placeholder="…") if len(text) > one else text.ljust(one)
+                 for text, one in zip(line[:-1], widths, strict=True)]  # fmt: skip
+        start = "    " + "  ".join(parts)
+        if not line[-1]:
+            yield start.rstrip()[:width]
+            continue
+        yield textwrap.fill(
+            line[-1], max(width, len(indent) + 20), initial_indent=f"{start}  ", subsequent_indent=indent
+        )
 
 
 def _named(identity: str, names: Mapping[str, str]) -> str:
-    short = identity[:ID_LENGTH]
-    return f"{short} {names[identity]}" if identity in names else short
+    return " ".join([identity[:ID_LENGTH], *([_file_name(identity, names)] if identity in names else [])])
 
 
-def reasons(criteria: Sequence[Criterion]) -> str:
+def _file_name(identity: str, names: Mapping[str, str]) -> str:
+    return cell("", PurePosixPath(names[identity]).name) if identity in names else ""
+
+
+def reasons(verdict: Verdict) -> str:
     """What does not agree, or is not known, in words; where all agrees, that it does."""
-    against = [_criterion_as_text(one) for one in criteria if one.outcome is not Outcome.PASS]
+    against = [_criterion_as_text(one) for one in verdict.criteria if one.outcome is not Outcome.PASS]
     if against:
         return "; ".join(against)
-    notes = [f"{one.name} {one.note}" for one in criteria if one.note]
-    return f"all {len(criteria)} criteria agree" + (f" ({', '.join(notes)})" if notes else "")
+    # What the tier says already need not be said again.
+    notes = [f"{one.name} {one.note}" for one in verdict.criteria if one.note and one.note not in (verdict.tier or "")]
+    return f"all {len(verdict.criteria)} criteria agree" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _criterion_as_text(one: Criterion) -> str:
