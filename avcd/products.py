@@ -30,8 +30,9 @@ from PIL import Image
 
 from avcd import faults
 from avcd.errors import ProductError, StorageError
-from avcd.frame import MaskBit, PublishedFile
+from avcd.frame import MaskBit
 from avcd.reduction.planes import CCDData
+from avcd.work import PublishedFile
 
 _TEMPORARY = ".part"
 _ALL_ONES = 0xFFFFFFFF  # what the 32-bit words of an HDU with CHECKSUM add up to, in ones' complement

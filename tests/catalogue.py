@@ -19,10 +19,9 @@ from avcd.frame import (
     ProductKind,
     ProductSpec,
     ProductStatus,
-    Published,
-    PublishedFile,
     product_identity,
 )
+from avcd.work import Published, PublishedFile
 
 CAMERA = "T20/CCD"
 OBSERVATION = "t20/2026-01-15/m42"

@@ -11,7 +11,8 @@ from avcd.catalog import Catalog
 from avcd.catalog import jobs as jobs_module
 from avcd.catalog.models import products
 from avcd.errors import LeaseLostError, UsageError
-from avcd.frame import Blocked, InputRef, JobState, ProductKind, ProductStatus, PublishedFile, Wcs
+from avcd.frame import Blocked, InputRef, JobState, ProductKind, ProductStatus, Wcs
+from avcd.work import PublishedFile
 from catalogue import (
     CAMERA,
     OBSERVATION,

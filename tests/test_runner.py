@@ -13,8 +13,9 @@ import pytest
 import avcd.runner
 from avcd.config import Workers
 from avcd.errors import ProcessingError, StorageError
-from avcd.frame import Claim, ProductKind, Published
+from avcd.frame import ProductKind
 from avcd.runner import Runner, Workplace
+from avcd.work import Claim, Published
 from catalogue import apply, make_frame, make_spec, of_frame, published, record
 
 FRAMES = [make_frame(f"frame {number}") for number in range(4)]

@@ -11,22 +11,13 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from avcd.frame import (
-    Claim,
-    Frame,
-    ImageType,
-    InputRef,
-    JobInput,
-    ProductKind,
-    ProductSpec,
-    ProductStatus,
-    product_identity,
-)
+from avcd.frame import Frame, ImageType, InputRef, ProductKind, ProductSpec, ProductStatus, product_identity
 from avcd.products import ImageContent, read_image_product, write_image_fits
 from avcd.recipes import load_recipes
 from avcd.runner.worker import Workplace, open_inputs
 from avcd.simulate.camera import Camera
 from avcd.stages import Output, run_stage
+from avcd.work import Claim, JobInput
 
 CAMERA = Camera(240, 260, 3, hot_fraction=2e-3)
 RECIPES = load_recipes()

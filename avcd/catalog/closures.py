@@ -13,7 +13,8 @@ from sqlalchemy import Connection, and_, delete, exists, func, or_, select
 from avcd.catalog.facts import facts_changed
 from avcd.catalog.models import closures, file_frames, files, flags, frames, touched
 from avcd.catalog.session import Database, chunks, fetch, insert_new
-from avcd.frame import Closure, FrameStatus, Group, ImageType
+from avcd.frame import Closure, FrameStatus, ImageType
+from avcd.work import Group
 
 RAW_CALIBRATIONS = tuple(str(one) for one in ImageType if one.is_raw_calibration)
 

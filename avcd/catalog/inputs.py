@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select
 from avcd.catalog.models import file_frames, files, frames, metrics, product_inputs, products
 from avcd.catalog.rows import FRAME_FIELDS, metric_from_row, product_to_spec, row_to_frame
 from avcd.catalog.session import chunks, fetch
-from avcd.frame import InputRef, JobInput, Wcs
+from avcd.frame import InputRef, Wcs
+from avcd.work import JobInput
 
 _PLAIN = (".fit", ".fits", ".fts")
 

@@ -17,17 +17,8 @@ from avcd.catalog.plans import SERVING
 from avcd.catalog.rows import metric_to_row, spec_from_json
 from avcd.catalog.session import Database, fetch_first, upsert
 from avcd.errors import LeaseLostError
-from avcd.frame import (
-    MASTER_KINDS,
-    Claim,
-    InputRef,
-    JobInput,
-    JobState,
-    ProductKind,
-    ProductSpec,
-    ProductStatus,
-    Published,
-)
+from avcd.frame import MASTER_KINDS, InputRef, JobState, ProductKind, ProductSpec, ProductStatus
+from avcd.work import Claim, JobInput, Published
 
 _FREE: dict[str, Any] = {"token": None, "owner": None, "leased_until": None}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from avcd.config import Completion
-from avcd.frame import Group
+from avcd.work import Group
 
 
 def due_closures(

@@ -8,9 +8,10 @@ from avcd.acceptance import unacceptable
 from avcd.association import Rules
 from avcd.catalog import Catalog, PlanCounts, Reach
 from avcd.config import Processing
-from avcd.frame import MASTER_KINDS, Claim, Published
+from avcd.frame import MASTER_KINDS
 from avcd.planner import plan, plan_offers, planning_digest, reach_days
 from avcd.recipes import Recipes
+from avcd.work import Claim, Published
 
 
 @dataclass(frozen=True)

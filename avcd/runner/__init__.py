@@ -18,8 +18,9 @@ from avcd import faults
 from avcd.catalog import Catalog
 from avcd.config import Workers
 from avcd.errors import AvcdError, LeaseLostError
-from avcd.frame import Claim, JobState, ProductSpec, Published
+from avcd.frame import JobState, ProductSpec
 from avcd.runner.worker import Workplace, initialise, prepare_environment, work
+from avcd.work import Claim, Published
 
 __all__ = ["Runner", "Workplace"]
 

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from avcd import faults
 from avcd.errors import ProcessingError, StorageError
-from avcd.frame import Claim, JobInput, Published
 from avcd.products import publish
 from avcd.stages import Opener, run_stage
+from avcd.work import Claim, JobInput, Published
 
 # The packages whose versions the promise of equal bytes holds for.
 _RECORDED = ("avcd", "numpy", "scipy", "astropy", "ccdproc", "astroscrappy", "sep", "reproject", "pillow")

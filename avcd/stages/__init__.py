@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from avcd.frame import Claim, ProductKind
+from avcd.frame import ProductKind
 from avcd.stages.colour import compose_colour
 from avcd.stages.masters import build_bad_pixels, build_bias, build_dark, build_flat
 from avcd.stages.output import Opener, Output, OutputFile, Work
 from avcd.stages.pictures import draw_preview
 from avcd.stages.science import extract_sources, reduce_science
 from avcd.stages.stacks import combine_observation
+from avcd.work import Claim
 
 __all__ = ["Opener", "Output", "OutputFile", "Work", "run_stage"]
 

@@ -11,12 +11,13 @@ import numpy as np
 from astropy.io import fits
 
 from avcd.errors import ProcessingError
-from avcd.frame import Frame, JobInput
+from avcd.frame import Frame
 from avcd.headers.pixels import read_pixels
 from avcd.products import read_image_product
 from avcd.reduction.combine import ArraySource, FrameSource
 from avcd.reduction.planes import CCDData
 from avcd.stages.output import Work
+from avcd.work import JobInput
 
 
 def read_raw(work: Work, one: JobInput) -> tuple[np.ndarray, fits.Header]:

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from astropy.io import fits
 
 from avcd.cards import describe, inherit
-from avcd.frame import JobInput
 from avcd.reduction.defects import find_bad_pixels
 from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
 from avcd.stages.inputs import frame_of, read_ccd, read_raw, row_sources
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import frame_name, image_output
+from avcd.work import JobInput
 
 
 def build_bias(work: Work) -> Output:

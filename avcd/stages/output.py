@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from avcd.frame import Claim, JobInput, Wcs
+from avcd.frame import Wcs
+from avcd.work import Claim, JobInput
 
 Opener = Callable[[JobInput], Path]
 

@@ -13,7 +13,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd.cards import describe, inherit, with_world
 from avcd.errors import ProcessingError
-from avcd.frame import CalibLevel, Frame, JobInput, Wcs
+from avcd.frame import CalibLevel, Frame, Wcs
 from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
 from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
@@ -23,6 +23,7 @@ from avcd.sky.solving import Solution, hint_from, solve_field
 from avcd.stages.inputs import frame_of, read_ccd, read_product, read_raw
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import image_output, table_output
+from avcd.work import JobInput
 
 _CLEAR = 3.0  # a gradient over its error, from which on it is one
 

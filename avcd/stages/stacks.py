@@ -11,12 +11,13 @@ from avcd.cards import describe, inherit, with_world
 from avcd.compose.registration import Registration, RegistrationInput, register
 from avcd.compose.stacking import StackInput, stack_images
 from avcd.errors import ProcessingError
-from avcd.frame import JobInput, Wcs
+from avcd.frame import Wcs
 from avcd.reduction.planes import CCDData
 from avcd.sky.detection import detect_sources
 from avcd.stages.inputs import read_product
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import image_output
+from avcd.work import JobInput
 
 _SOLVED = (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
 _STARS = 150  # enough to register on, and no slower for a rich field

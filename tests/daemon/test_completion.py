@@ -6,7 +6,7 @@ import pytest
 
 from avcd.config import Completion
 from avcd.daemon.completion import due_closures, night_end, quiet_time_s
-from avcd.frame import Group
+from avcd.work import Group
 
 SETTINGS = Completion()
 NIGHT = "2026-01-15"
