@@ -79,6 +79,9 @@ class PlanBuilder:
     blocked: dict[str, Blocked] = field(default_factory=dict)
     candidates: dict[str, list[Candidate]] = field(default_factory=lambda: {"bias": [], "dark": [], "flat": []})
     bad_pixels_of_dark: dict[str, str] = field(default_factory=dict)  # id of a master dark to that of its mask
+    withheld: dict[str, list[tuple[Candidate, str]]] = field(  # masters that may not serve, and why
+        default_factory=lambda: {"bias": [], "dark": [], "flat": []}
+    )
     offered: dict[str, Master] = field(default_factory=dict)  # the masters of these groups, by id
     places: dict[str, str] = field(default_factory=dict)  # id of a master to what names it and its successors
     associations: dict[str, Association] = field(default_factory=dict)
@@ -91,6 +94,7 @@ class PlanBuilder:
             if one.mask:
                 self.bad_pixels_of_dark[one.candidate.id] = one.mask
         self.pool = Pool(one for kind in self.candidates.values() for one in kind)
+        self._unusable: dict[str, tuple[str, str]] = {}  # slot to the id of what may not fill it, and why
         self._reasons: dict[tuple[Any, ...], str] = {}
         self._in_slot: dict[str, list[ProductFact]] = {}
         for fact in sorted(self.snapshot.products.values(), key=lambda one: (one.published, one.id)):
@@ -119,12 +123,20 @@ class PlanBuilder:
         self.offered[candidate.id] = Master(kind, subject, candidate)
         self.places[candidate.id] = place
 
-    def offer_built(self, kind: str, spec: ProductSpec, candidate: Candidate) -> None:
+    def offer_built(
+        self, slot: str, spec: ProductSpec | None, like: Frame, frames: int, bias_included: bool | None = None
+    ) -> None:
         """Let a built master serve; while it is held, the one that served in its place before."""
-        place = spec.slot.partition(":")[2]
+        kind, _, place = slot.removeprefix("master_").partition(":")
+        identity, why = (spec.id, "held") if spec else self._unusable[slot]
+        candidate = Candidate(id=identity, origin="product", like=like, bias_included=bias_included, n_combined=frames)
+        if spec is None:
+            self.withheld[kind].append((candidate, why))
+            return
         if spec.status is not ProductStatus.HELD:
             self.offer(kind, spec.subject, candidate, place)
             return
+        self.withheld[kind].append((candidate, why))
         unfit = (ProductStatus.HELD, ProductStatus.REJECTED)
         earlier = [one for one in self._in_slot.get(spec.slot, ()) if one.status not in unfit and one.id != spec.id]
         if earlier:
@@ -212,6 +224,7 @@ class PlanBuilder:
             parameters["provisional"] = True  # the product says so in itself, so it is another one than the final
         identity = product_identity(kind, recipe.name, recipe.version, parameters, refs)
         if not self.usable(identity):
+            self._unusable[slot] = identity, "rejected" if identity in self.snapshot.rejected else "its job died"
             return None
         night = about.pop("night", like.night)
         fact = self.snapshot.products.get(identity)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from avcd.association import at_most, coherent, flat_is_too_short, judge
-from avcd.frame import Candidate, Frame, ImageType, InputRef, Master, Need, ProductKind
+from avcd.frame import Candidate, Criterion, Frame, ImageType, InputRef, Master, Need, Outcome, ProductKind
 from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.naming import number
@@ -36,6 +36,11 @@ def plan_masters(builder: PlanBuilder) -> None:
                 ),
                 frame.id,
             )
+    for frame in builder.snapshot.frames:
+        kind = _DELIVERED.get(frame.image_type)
+        if kind and frame.id in builder.snapshot.rejected:
+            rejected = Candidate(id=frame.id, origin="frame", like=frame, bias_included=frame.bias_included)
+            builder.withheld[kind].append((rejected, "rejected"))
     for place, frames in _sessions(builder, ImageType.BIAS):
         _plan_bias(builder, place, frames)
     for image_type in (ImageType.DARK, ImageType.DARK_FLAT):
@@ -99,8 +104,7 @@ def _plan_bias(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
         exposure_s=like.exposure_s,
         reason=left,
     )
-    if spec:
-        builder.offer_built("bias", spec, Candidate(id=spec.id, origin="product", like=like, n_combined=len(frames)))
+    builder.offer_built(f"master_bias:{place}", spec, like, len(frames))
 
 
 def _plan_dark(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
@@ -125,12 +129,7 @@ def _plan_dark(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
         exposure_s=like.exposure_s,
         reason=_told("" if bias else "no bias matches: the bias stays in the dark", left),
     )
-    if spec:
-        builder.offer_built(
-            "dark",
-            spec,
-            Candidate(id=spec.id, origin="product", like=like, bias_included=bias is None, n_combined=len(frames)),
-        )
+    builder.offer_built(f"master_dark:{place}", spec, like, len(frames), bias_included=bias is None)
 
 
 def _plan_bad_pixels(builder: PlanBuilder, master: Master) -> None:
@@ -173,8 +172,7 @@ def _plan_flat(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
         exposure_s=like.exposure_s,
         reason=_told(tier, left),
     )
-    if spec:
-        builder.offer_built("flat", spec, Candidate(id=spec.id, origin="product", like=like, n_combined=len(frames)))
+    builder.offer_built(slot, spec, like, len(frames))
 
 
 def _told(*reasons: str) -> str:
@@ -208,9 +206,32 @@ def flat_masters(builder: PlanBuilder, like: Frame, place: str) -> tuple[list[In
     return [], "", missing
 
 
-def flat_needs(builder: PlanBuilder, like: Frame) -> dict[str, Need]:
-    """The verdicts on every bias and dark for one flat session."""
-    return {kind: judge(like, kind, builder.candidates[kind], builder.rules) for kind in ("bias", "dark")}
+def need_of(builder: PlanBuilder, frame: Frame, kind: str) -> Need:
+    """The verdicts on every master of one kind for a frame: those that may not serve fail by their standing."""
+    need = judge(frame, kind, builder.candidates[kind], builder.rules)
+    why = {one.id: reason for one, reason in builder.withheld[kind]}
+    judged = judge(frame, kind, [one for one, _ in builder.withheld[kind]], builder.rules).candidates
+    failed = [
+        replace(
+            one,
+            outcome=Outcome.FAIL,
+            tier=None,
+            tier_rank=None,
+            criteria=(*one.criteria, Criterion("standing", "serving", why[one.candidate_id], None, Outcome.FAIL)),
+        )
+        for one in judged
+    ]
+    if not failed:
+        return need
+    words = need.relaxation
+    if need.chosen is None and judged[0].outcome is Outcome.PASS:
+        first = judged[0].candidate_id
+        words = (
+            f"{first[:12]} would fit: it is {why[first]}"
+            if why[first] != "its job died"
+            else f"{first[:12]} would fit: {why[first]}"
+        )
+    return replace(need, candidates=(*need.candidates, *failed), relaxation=words)
 
 
 def mask_reference(builder: PlanBuilder, dark_id: str) -> list[InputRef]:

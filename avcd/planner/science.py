@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from avcd.association import judge
 from avcd.compose.filters import wavelength_nm
 from avcd.frame import (
     CalibLevel,
@@ -21,7 +20,7 @@ from avcd.frame import (
 )
 from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
-from avcd.planner.masters import flat_needs, mask_reference
+from avcd.planner.masters import mask_reference, need_of
 
 NEEDED = ("bias", "dark", "flat")
 
@@ -74,12 +73,12 @@ def _needs_bias_in_vain(dark: Candidate, bias: Candidate | None) -> bool:
 def explain_needs(builder: PlanBuilder, frame: Frame) -> list[Need]:
     """Every need of a frame with every candidate's verdict, the bad pixel mask's following that of its dark."""
     if frame.image_type is ImageType.FLAT:
-        return list(flat_needs(builder, frame).values())
+        return [need_of(builder, frame, kind) for kind in ("bias", "dark")]
     if frame.image_type in (ImageType.DARK, ImageType.DARK_FLAT):
-        return [judge(frame, "bias", builder.candidates["bias"], builder.rules)]
+        return [need_of(builder, frame, "bias")]
     if frame.image_type is not ImageType.SCIENCE:
         return []
-    needs = {kind: judge(frame, kind, builder.candidates[kind], builder.rules) for kind in NEEDED}
+    needs = {kind: need_of(builder, frame, kind) for kind in NEEDED}
     dark = needs["dark"]
     masks = [
         replace(verdict, candidate_id=builder.bad_pixels_of_dark[verdict.candidate_id])
