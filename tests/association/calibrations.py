@@ -63,6 +63,8 @@ INTERVALS = [(None, None)] * 6 + [(NOON - 1, None), (None, NOON + 1), (NOON, NOO
 def any_values(chance: random.Random, oddness: float) -> dict[str, object]:
     """Values of a frame: each is the usual one, but for a part of ``oddness``."""
     values = {name: some[0] if chance.random() > oddness else chance.choice(some) for name, some in VALUES.items()}
+    if chance.random() < 2 * oddness:  # no set-point, or no temperature at all
+        values |= {"set_temperature_c": None} | ({"ccd_temperature_c": None} if chance.random() < 0.5 else {})
     days = chance.choice(VALUES["days"]) if chance.random() < 0.5 else chance.uniform(-100, 100)
     del values["days"]
     return {**values, "t_min": None if days is None else NOON + days, "night": chance.choice(NIGHTS)}
@@ -77,12 +79,15 @@ def any_candidate(
         values["exposure_s"] = chance.choice([30.0, 29.0, 45.0, 90.0, 119.0, 120.5])
     elif kind == "dark" and chance.random() < 0.4:
         values["exposure_s"] = chance.choice(VALUES["exposure_s"])
+    valid = chance.choice(INTERVALS) if chance.random() < 0.3 else (None, None)
+    if valid != (None, None) and chance.random() < 0.2:
+        values["t_min"] = None
     return candidate(
         f"{chance.getrandbits(24):06x}-{number:05d}",
         kind,
         origin=chance.choice(["product", "product", "frame"]),
         bias_included=chance.choice([False, False, True, None]),
-        valid=chance.choice(INTERVALS) if chance.random() < 0.3 else (None, None),
+        valid=valid,
         **values,
     )
 

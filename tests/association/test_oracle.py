@@ -37,7 +37,7 @@ def agree(frame, kind, candidates, pool, chance):
     return need.chosen, Counter(expected.values())
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ROOT, st.integers(0, 40), st.sampled_from([0.0, 0.02, 0.06, 0.3]))
 def test_small_catalogues(root, number, oddness):
     chance = random.Random(root)

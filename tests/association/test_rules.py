@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from calibrations import RULES, SCIENCE, candidate
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avcd.association import Rules, RuleSet, judge, load_rules, read_rules
@@ -179,6 +179,7 @@ def test_the_most_particular_section_wins_key_by_key(tmp_path, name, set_point_c
 GLOB = st.text(alphabet="ab*?", max_size=6)
 
 
+@settings(deadline=None)
 @given(GLOB, GLOB, st.text(alphabet="ab", max_size=8))
 def test_patterns_that_fit_one_name_are_known_to_meet(one, other, name):
     if fits(one, name) and fits(other, name):
