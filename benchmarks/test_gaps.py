@@ -92,7 +92,7 @@ def test_gaps(catalog, night):
         found = gap_rows(catalog.lacking(), rules, night)
         gaps_as_text(found)
         times.append(time.perf_counter() - start)
-    lacking = sum(one["frames"] for one in catalog.lacking())
+    lacking = sum(member[2] for one in catalog.lacking() for member in one["members"])
     taken = statistics.median(times[1:])
     what = f"gaps, {lacking} frames lack something" + (f", night {night}" if night else "")
     print(f"  {catalog.engine.dialect.name:>10}  {what:<60} {len(found):>6} rows {taken:>6.2f} s")

@@ -190,9 +190,12 @@ def test_why_a_product_was_made_again_names_the_rejection_and_who_did_it(call, c
     # What used the dark says why the dark itself was made again.
     reduced = next(slot for slot in first if slot.startswith("reduced") and first[slot] != second.get(slot))
     said = call("why", second[reduced])
-    assert f"dark: {second[place][:12]}" in said.out
-    assert "shutter stayed open" in said.out
-    assert "made again after" in said.out
+    words = " ".join(said.out.split())
+    assert f"dark: dark-ccd-bin1x1-60s-{second[place][:12]}.fits in place of" in words
+    assert f"it was made again: without raw {digest('d0')[:12]} dark-none-" in words
+    assert "shutter stayed open" in words
+    assert "made again after" in words
+    assert fits(said.out)
     old = call("why", first[place])
     assert f"in its place serves {second[place]}" in old.out
     assert "the first of its place" in old.out

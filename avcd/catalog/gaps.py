@@ -95,7 +95,8 @@ def _of_sessions(conditions: list[Any]) -> Any:
 
     Darks without one keep their bias and are made; flats that have one are made, if not with the best there could be.
     """
-    lacking = select(associations.c.id).where(associations.c.missing.is_not(null()), associations.c.bias.is_(None))
+    without = and_(associations.c.missing.is_not(null()), associations.c.bias.is_(None))
+    lacking = select(associations.c.subject).where(without)
     size = func.count().over(partition_by=frames.c.session_id)
     place = func.row_number().over(partition_by=frames.c.session_id, order_by=(frames.c.exposure_s, frames.c.id))
     members = (
@@ -106,4 +107,4 @@ def _of_sessions(conditions: list[Any]) -> Any:
     middle = (2 * members.c.place - members.c.size).in_((0, 1))
     about = [*_about(), frames.c.session_id, frames.c.night, members.c.size]
     joined = select(*about).join(members, members.c.id == frames.c.id)
-    return joined.join(associations, associations.c.id == members.c.session_id).where(middle)
+    return joined.join(associations, associations.c.subject == members.c.session_id).where(middle, without)

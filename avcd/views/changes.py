@@ -20,7 +20,7 @@ _WORDS = {
     "blocked": "blocked",
     "new": "made that were not",
 }
-COLUMNS = ("kind", "change", "target_name", "filter", "night", "before", "after", "reason")
+COLUMNS = ("kind", "change", "target_name", "filter", "night", "id", "reason")
 
 
 def change_row(change: Change, names: Mapping[str, str]) -> Row:
@@ -66,7 +66,8 @@ def difference_as_text(one: Difference, names: Mapping[str, str] | None = None) 
 
     def named(identity: Any) -> str:
         short = str(identity)[:ID_LENGTH]
-        return f"{short} {names[identity]}" if identity in names else short
+        name = names.get(identity, short)
+        return name if short in name else f"{short} {name}"
 
     if one.what == "replaced":
         return f"{one.name}: {named(one.after)} in place of {named(one.before)}"
@@ -110,6 +111,16 @@ def impact_as_text(title: str, rows: Sequence[Mapping[str, Any]], width: int) ->
     """A sentence that counts, and a table of all that would change."""
     if not rows:
         return f"{title}: nothing would change\n"
-    shown = [{**row, **{key: (row[key] or "")[:ID_LENGTH] for key in ("before", "after")}} for row in rows]
+    shown = [{**row, "id": row["before"] or row["after"], "reason": _briefly(row)} for row in rows]
     kept = [key for key in COLUMNS if any(row[key] for row in shown)]
     return f"{title} would have\n  {counts_as_text(rows)}\n\n{render_table(shown, kept, width)}"
+
+
+def _briefly(row: Mapping[str, Any]) -> str:
+    """The reason in a table: what another input stands for is in the rows above."""
+    found = [Difference(**one) for one in row["differences"]]
+    replaced = sorted({one.name for one in found if one.what == "replaced"})
+    if not replaced:
+        return str(row["reason"])
+    others = [difference_as_text(one) for one in found if one.what != "replaced"]
+    return "; ".join([f"another {', '.join(replaced)}", *others])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -67,18 +68,23 @@ def _differences(before: Row, after: Row, history: HistoryOf, about: About, dept
     slots = {identity: one["slot"] for identity, one in known.items() if "slot" in one}
     names = {identity: name for identity in ids if (name := _name(known.get(identity)))}
     for one in compare_made(_made(before), _made(after), slots):
-        because = _because(one, before, after, known)
+        because, text = _because(one, before, after, known), difference_as_text(one, names)
         same_place = one.what == "replaced" and slots.get(one.before) and slots.get(one.before) == slots.get(one.after)
         if not because and same_place and depth < _DEEPEST:
             older, newer = _last_two(history(one.after), one.after)
             if older and newer:
-                told = list(_differences(older, newer, history, about, depth + 1))
-                because = f"it was made again: {_joined(told)}" if told else ""
-        yield {**difference_row(one), "text": difference_as_text(one, names), "because": because}
+                told = _differences(older, newer, history, about, depth + 1)
+                because = "; ".join(dict.fromkeys(_root(each) for each in told))
+                because = f"it was made again: {because}" if because else ""
+        yield {**difference_row(one), "text": text, "because": because}
 
 
-def _joined(told: Sequence[Row]) -> str:
-    return "; ".join(f"{one['text']} ({one['because']})" if one["because"] else one["text"] for one in told)
+def _root(told: Row) -> str:
+    """What a difference comes from in the end: of a master made from a master, what happened to the last of them."""
+    if not told["because"]:
+        return str(told["text"])
+    _, again, roots = told["because"].partition("it was made again: ")
+    return roots if again else f"{told['text']} ({told['because']})"
 
 
 def _because(one: Difference, before: Row, after: Row, known: Mapping[str, Row]) -> str:
@@ -152,7 +158,17 @@ def reason_as_text(found: Row, width: int) -> str:
         when = moment_as_text(before["published"])
         head.append(f"  made again after {before['id'][:ID_LENGTH]} (revision {before['revision']}, {when}):")
         for one in found["differences"]:
-            head.append(f"    {cell('', one['text'])}" + (f" – {cell('', one['because'])}" if one["because"] else ""))
+            said = cell("", one["text"]) + (f" – {cell('', one['because'])}" if one["because"] else "")
+            head.append(
+                textwrap.fill(
+                    said,
+                    width,
+                    initial_indent="    ",
+                    subsequent_indent="      ",
+                    break_on_hyphens=False,
+                    break_long_words=False,
+                )
+            )
     parts = ["\n".join(head) + "\n", titled("Recipe", pairs(found["parameters"]), ("key", "value"), width)]
     inputs = [{**one, "id": one["id"][:ID_LENGTH]} for one in found["inputs"]]
     parts.append(f"Inputs\n{render_table(inputs, ('role', 'id', 'origin', 'name'), width)}" if inputs else "")

@@ -39,29 +39,36 @@ def changed_choices(snapshot: Snapshot, before: Plan, after: Plan) -> Iterator[R
         ``change`` is "another", "matched" (nothing served before) or "unmatched" (nothing serves any more).
     """
     frames = {one.id: one for one in snapshot.frames}
-    sessions = {one.session_id: one for one in reversed(snapshot.frames) if one.session_id}
     old, new = _choices(before), _choices(after)
+    of = {**_raw(after), **_raw(before)}
     for place in sorted(old.keys() | new.keys()):
-        subject = place.partition(":")[2]
-        frame = frames.get(subject)
-        like = frame or sessions.get(subject)
+        like = frames[of[place]]
         for kind in _KINDS:
             was, now = old.get(place, {}).get(kind), new.get(place, {}).get(kind)
             if was == now:
                 continue
             yield {
                 "camera": snapshot.camera,
-                "image_type": str(like.image_type) if like else None,
-                "night": like.night if like else None,
-                "target_name": like.target_name if like else None,
-                "filter": like.filter if like else None,
-                "subject": (frame.obs_id if frame else subject) or None,
-                "id": frame.id if frame else None,
+                "image_type": str(like.image_type),
+                "night": like.night,
+                "target_name": like.target_name,
+                "filter": like.filter,
+                "subject": like.obs_id or like.session_id,
+                "id": like.id if like.image_type is ImageType.SCIENCE else None,
                 "kind": kind,
                 "change": "matched" if was is None else "unmatched" if now is None else "another",
                 "before": was,
                 "after": now,
             }
+
+
+def _raw(plan: Plan) -> Mapping[str, str]:
+    """Slot of what is calibrated to the first of the frames in it."""
+    return {
+        one.slot: next(ref.id for ref in one.inputs if ref.role == "raw")
+        for one in plan.specs
+        if one.kind in _CALIBRATED
+    }
 
 
 def _choices(plan: Plan) -> Mapping[str, Mapping[str, str]]:
