@@ -161,11 +161,13 @@ def _plan_flat(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
         reason = "; ".join(f"{kind}: {why}" for kind, why in missing.items())
         builder.block(ProductKind.MASTER_FLAT, slot, reason, like, raw)
         return
+    levels = builder.rules.for_frame(like).flat
     spec = builder.spec(
         ProductKind.MASTER_FLAT,
         slot,
         raw + masters,
         like,
+        values={"lowest_level": levels.lowest_level, "highest_level": levels.highest_level},
         stem=f"flat-{slug(like.filter, 'nofilter')}-{slug(like.instrument)}-bin{like.binning or 'x'}",
         filter=like.filter,
         calib_level=3,
