@@ -41,7 +41,8 @@ class Bench:
     def claim(self, kind: ProductKind, *inputs: JobInput, status=ProductStatus.FINAL, **parameters) -> Claim:
         recipe = RECIPES[kind]
         refs = tuple(InputRef(one.role, one.id, one.origin) for one in inputs)
-        values = {**recipe.parameters, **parameters}
+        levels = {"lowest_level": 0.2, "highest_level": 0.8} if kind is ProductKind.MASTER_FLAT else {}
+        values = {**recipe.parameters, **levels, **parameters}
         if status is ProductStatus.PROVISIONAL:
             values["provisional"] = True
         identity = product_identity(kind, recipe.name, recipe.version, values, refs)

@@ -167,7 +167,11 @@ def _plan_flat(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
         slot,
         raw + masters,
         like,
-        values={"lowest_level": levels.lowest_level, "highest_level": levels.highest_level},
+        values={
+            "lowest_level": levels.lowest_level,
+            "highest_level": levels.highest_level,
+            "saturation_adu": like.saturation_adu,
+        },
         stem=f"flat-{slug(like.filter, 'nofilter')}-{slug(like.instrument)}-bin{like.binning or 'x'}",
         filter=like.filter,
         calib_level=3,

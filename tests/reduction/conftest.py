@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avcd.association import load_rules
+
 RECIPES = Path(__file__).resolve().parents[2] / "config" / "recipes"
 
 
@@ -70,6 +72,9 @@ def make_detector() -> type[Detector]:
 
 @pytest.fixture(scope="session")
 def parameters() -> dict[str, dict]:
-    """The parameters of the shipped recipes, by kind."""
+    """The parameters of the shipped recipes by kind, with those that come from the rules."""
     recipes = (tomllib.loads(path.read_text(encoding="utf-8")) for path in RECIPES.glob("*.toml"))
-    return {recipe["kind"]: recipe.get("parameters", {}) for recipe in recipes}
+    found = {recipe["kind"]: recipe.get("parameters", {}) for recipe in recipes}
+    levels = load_rules().default.flat
+    found["master_flat"] |= {"lowest_level": levels.lowest_level, "highest_level": levels.highest_level}
+    return found
