@@ -70,12 +70,11 @@ def _why_frame(home: Home, catalog: Catalog, identity: str, full: bool, form: Fo
     from avcd.association import load_rules
     from avcd.planner import explain
     from avcd.recipes import load_recipes
-    from avcd.views.verdicts import needs_as_text, needs_to_dict, without_applied
+    from avcd.views.verdicts import needs_as_text, needs_to_dict
 
     row = catalog.frame_row(identity)
     recipes, rules = load_recipes(home.path), load_rules(home.path)
-    found = explain(catalog.snapshot(row["camera"]), recipes, rules, identity, home.settings.processing)
-    needs = without_applied(found, row)
+    needs = explain(catalog.snapshot(row["camera"]), recipes, rules, identity, home.settings.processing)
     known = catalog.about(one.candidate_id for need in needs for one in need.candidates)
     names = {one: about["path"] for one, about in known.items() if about["path"]}
     if form is Format.TABLE:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from avcd.association import applied_need
 from avcd.compose.filters import wavelength_nm
 from avcd.frame import (
     CalibLevel,
@@ -78,8 +79,10 @@ def explain_needs(builder: PlanBuilder, frame: Frame) -> list[Need]:
         return [need_of(builder, frame, "bias")]
     if frame.image_type is not ImageType.SCIENCE:
         return []
-    needs = {kind: need_of(builder, frame, kind) for kind in NEEDED}
+    needs = {kind: applied_need(frame, kind) or need_of(builder, frame, kind) for kind in NEEDED}
     dark = needs["dark"]
+    if dark.applied:  # bad pixels are known from the dark: a frame that has its dark needs neither
+        return [*needs.values(), replace(dark, kind="bad_pixels")]
     masks = [
         replace(verdict, candidate_id=builder.bad_pixels_of_dark[verdict.candidate_id])
         for verdict in dark.candidates

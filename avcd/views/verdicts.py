@@ -8,41 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from avcd.frame import CalibLevel, Criterion, Need, Outcome, Verdict
+from avcd.frame import Criterion, Need, Outcome, Verdict
 from avcd.views.tables import ID_LENGTH, cell, render_table
 
 _WIDE = 140  # characters: a line this wide has room for names
 _WIDEST = 24  # characters of a column of criteria
 _SHOWN = 20  # candidates of a kind that are listed where not all are asked for
-_STEPS = ("bias", "dark", "flat")
-
-
-def without_applied(needs: Sequence[Need], row: Mapping[str, Any]) -> list[Need]:
-    """The needs, of which those that were met before the frame was delivered choose nothing and say by what that is known.
-
-    Parameters
-    ----------
-    row
-        The frame, as `avcd.catalog.Catalog.frame_row` gives it.
-    """
-    done = applied(row)
-    # Bad pixels are known from the dark: a frame that has its dark needs neither.
-    known = {**done, **({"bad_pixels": done["dark"]} if "dark" in done else {})}
-    return [
-        Need(one.kind, None, "already applied", (), applied=known[one.kind]) if one.kind in known else one
-        for one in needs
-    ]
-
-
-def applied(row: Mapping[str, Any]) -> dict[str, str]:
-    """What was done to a frame before it was delivered: step to the card or rule that says so."""
-    sources = row["sources"]
-    source = sources.get("calibration")
-    found = {step: source or "calibration" for step in _STEPS if step in row["calibration"]}
-    if row["image_type"] == "science" and row["calib_level"] >= CalibLevel.CALIBRATED:
-        level = sources.get("calib_level") or source or "its calibration level"
-        found = {step: found.get(step, level) for step in _STEPS}
-    return found
 
 
 def needs_to_dict(frame_id: str, needs: Sequence[Need], names: Mapping[str, str] | None = None) -> dict[str, Any]:
