@@ -9,7 +9,7 @@ import pytest
 from avcd.association import load_rules
 from avcd.config import Processing
 from avcd.errors import UsageError
-from avcd.frame import Closure, Frame, ImageType, ProductKind, ProductStatus, Snapshot
+from avcd.frame import Approval, Closure, Frame, ImageType, ProductFact, ProductKind, ProductStatus, Snapshot
 from avcd.planner import explain, plan, planning_digest
 from avcd.recipes import load_recipes
 
@@ -272,3 +272,106 @@ def test_a_changed_parameter_changes_the_digest_and_the_ids():
         one.id for one in plan(snapshot(night()), other, RULES, PROCESSING).specs if one.kind is ProductKind.MASTER_BIAS
     }
     assert not before & after
+
+
+def masters_of(found, kind: ProductKind) -> list[set[str]]:
+    """The raw frames of each master, by the beginnings of their ids."""
+    return [
+        {ref.id.rstrip("0") for ref in one.inputs if ref.role == "raw"}
+        for one in sorted(of_kind(found, kind), key=lambda one: one.slot)
+    ]
+
+
+def test_darks_taken_before_the_camera_was_cold_make_a_master_of_their_own():
+    frames = [one for one in night() if one.image_type is not ImageType.DARK]
+    frames += [
+        make_frame(f"d{n}x", ImageType.DARK, 10 + n, ccd_temperature_c=one)
+        for n, one in enumerate([-17.0, -18.5, -20.0, -20.1, -19.9])
+    ]
+    found = made(snapshot(frames))
+    assert masters_of(found, ProductKind.MASTER_DARK) == [{"d0x"}, {"d1x"}, {"d2x", "d3x", "d4x"}]
+    slots = [one.slot for one in found.specs]
+    assert len(set(slots)) == len(slots)
+
+
+def test_a_master_is_made_of_so_many_frames_at_most_and_says_so():
+    frames = [make_frame(f"b{n}x", ImageType.BIAS, n / 10) for n in range(100)]
+    found = made(snapshot(frames))
+    (master,) = of_kind(found, ProductKind.MASTER_BIAS)
+    assert len(master.inputs) == 64
+    assert master.reason == "64 of 100 frames, evenly spaced"
+
+
+def test_flats_too_short_for_the_shutter_are_left_out_and_named(tmp_path):
+    text = '[instrument."FLI".flat]\nshortest_exposure_s = 2.0\n'
+    (tmp_path / "match.toml").write_text(text, encoding="utf-8")
+    rules = load_rules(tmp_path)
+    frames = [one for one in night() if not (one.image_type is ImageType.FLAT and one.filter == "Red")]
+    frames += [
+        make_frame(f"r{n}x", ImageType.FLAT, 30 + n, exposure_s=s, filter="Red") for n, s in enumerate((0.5, 3, 4))
+    ]
+    found = plan(snapshot(frames), RECIPES, rules, PROCESSING)
+    red = next(one for one in of_kind(found, ProductKind.MASTER_FLAT) if one.filter == "Red")
+    assert {ref.id.rstrip("0") for ref in red.inputs if ref.role == "raw"} == {"r1x", "r2x"}
+    assert "1 exposed for 0.5 s, of at least 2 s for this camera's shutter" in red.reason
+    short = [replace(one, exposure_s=0.5) if one.filter == "Red" and one.session_id else one for one in frames]
+    (blocked,) = [one for one in plan(snapshot(short), RECIPES, rules, PROCESSING).blocked if one.kind == "master_flat"]
+    assert "0 of at least 1 frames" in blocked.reason
+
+
+def held_facts(frames: list[Frame], *others: ProductFact) -> tuple[Snapshot, str]:
+    """The night with its dark's master held, and that master's id."""
+    facts = snapshot(frames)
+    (master,) = of_kind(made(facts), ProductKind.MASTER_DARK)
+    held = ProductFact(master.id, master.kind, master.slot, ProductStatus.HELD, published=2.0)
+    others = [replace(one, slot=master.slot) for one in others]
+    return replace(facts, products={one.id: one for one in (held, *others)}), master.id
+
+
+def darks_used(found) -> set[str]:
+    return {ref.id for one in of_kind(found, ProductKind.REDUCED) for ref in one.inputs if ref.role == "dark"}
+
+
+def test_a_held_master_serves_nothing_until_it_is_approved():
+    facts, held = held_facts(night())
+    found = made(facts)
+    assert darks_used(found) == set()
+    assert {one.status for one in of_kind(found, ProductKind.REDUCED)} == {ProductStatus.PROVISIONAL}
+    assert [one.status for one in found.specs if one.id == held] == [ProductStatus.HELD]
+    approved = made(replace(facts, approved={held: Approval()}))
+    assert darks_used(approved) == {held}
+    assert [one.status for one in approved.specs if one.id == held] == [ProductStatus.FINAL]
+
+
+def test_what_served_in_the_place_of_a_held_master_goes_on():
+    earlier = [
+        ProductFact(name, ProductKind.MASTER_DARK, "", status, published=when)
+        for name, status, when in (
+            ("older", ProductStatus.SUPERSEDED, 0.5), ("last", ProductStatus.SUPERSEDED, 1.0),
+            ("bad", ProductStatus.REJECTED, 1.5),
+        )
+    ]  # fmt: skip
+    found = made(held_facts(night(), *earlier)[0])
+    assert darks_used(found) == found.kept == {"last"}
+
+
+def test_why_shows_what_is_held_or_rejected_and_that_it_would_fit():
+    frames = night()
+    science = next(one.id for one in frames if one.obs_id)
+    facts, held = held_facts(frames)
+    need = next(one for one in explain(facts, RECIPES, RULES, science) if one.kind == "dark")
+    (verdict,) = need.candidates
+    assert (need.chosen, verdict.candidate_id, verdict.criteria[-1].found) == (None, held, "held")
+    assert need.relaxation == f"{held[:12]} would fit: it is held"
+    facts = replace(facts, products={}, rejected=frozenset({held}))
+    need = next(one for one in explain(facts, RECIPES, RULES, science) if one.kind == "dark")
+    assert need.candidates[0].criteria[-1].found == "rejected"
+
+
+def test_a_master_given_other_times_serves_within_them_alone():
+    frames = night()
+    (master,) = of_kind(made(snapshot(frames)), ProductKind.MASTER_DARK)
+    later = Approval(valid_from=EVENING + 10)
+    assert darks_used(made(snapshot(frames, approved={master.id: later}))) == set()
+    earlier = Approval(valid_until=EVENING + 10)
+    assert darks_used(made(snapshot(frames, approved={master.id: earlier}))) == {master.id}
