@@ -7,10 +7,10 @@ from dataclasses import replace
 from avcd.association import load_rules
 from avcd.catalog import Catalog
 from avcd.config import Home, Processing
+from avcd.daemon.planning import Planning, plan_camera
 from avcd.frame import Frame, ImageType
-from avcd.planner import plan
 from avcd.recipes import load_recipes
-from catalogue import CAMERA, apply, digest, make_reading, run
+from catalogue import CAMERA, digest, make_reading, run
 from test_planner import make_frame, night
 
 
@@ -42,11 +42,10 @@ def bring_up_to_date(
     catalog: Catalog, home: Home, now: float = 2000.0, processing: Processing | None = None
 ) -> list[str]:
     """Plan, and do every job; returns the slots of what was made."""
-    recipes, rules = load_recipes(home.path), load_rules(home.path)
-    made = plan(catalog.snapshot(CAMERA), recipes, rules, processing or home.settings.processing)
-    apply(catalog, *made.specs, blocked=made.blocked)
+    planning = Planning(load_recipes(home.path), load_rules(home.path), processing or home.settings.processing)
+    plan_camera(catalog, CAMERA, planning)
     done = run(catalog, now)
-    apply(catalog, *made.specs, blocked=made.blocked)
+    plan_camera(catalog, CAMERA, planning)
     return done
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from avcd.catalog.corrections import corrections_of
 from avcd.catalog.inputs import frame_rows, lineage_of, links_of
-from avcd.catalog.models import flags, jobs, products
+from avcd.catalog.models import flags, frames, jobs, products
 from avcd.catalog.session import Database, chunks, fetch
 from avcd.catalog.types import printable_path
 
@@ -39,6 +39,15 @@ class History(Database):
                 {**row, "inputs": [{name: one[name] for name in names} for one in lineage.get(row["id"], [])]}
                 for row in rows
             ]
+
+    def group_of(self, id: str) -> str:
+        """The observation or session with which a frame or product is planned; "" for neither."""
+        of_frame = select(func.coalesce(frames.c.obs_id, frames.c.session_id, "")).where(frames.c.id == id)
+        with self.read() as connection:
+            found = connection.execute(of_frame).scalar()
+            if found is None:
+                found = connection.execute(select(products.c.subject).where(products.c.id == id)).scalar()
+        return found or ""
 
     def about(self, ids: Iterable[str]) -> dict[str, Row]:
         """What is known of frames and products that others are made of.

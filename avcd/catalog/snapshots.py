@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from avcd.catalog.candidates import Reach, changed_masters, concerned, masters_of
 from avcd.catalog.closures import last_closures
@@ -109,6 +109,22 @@ class Snapshots(Database):
         if held is None or held[0] != version:
             self._masters[camera] = held = (version, tuple(masters_of(connection, camera)))
         return held[1]
+
+    def withheld(self, camera: str) -> frozenset[str]:
+        """The groups whose masters may not serve: held, rejected, or of a job that died."""
+        kinds = [str(one) for one in MASTER_KINDS]
+        unfit = products.c.status.in_((ProductStatus.HELD, ProductStatus.REJECTED))
+        built = select(products.c.subject).where(products.c.camera == camera, products.c.kind.in_(kinds), unfit)
+        died = select(jobs.c.subject).where(
+            jobs.c.camera == camera, jobs.c.kind.in_(kinds), jobs.c.state == JobState.DEAD
+        )
+        delivered = (
+            select(func.coalesce(frames.c.obs_id, frames.c.session_id, ""))
+            .join(flags, flags.c.subject == frames.c.id)
+            .where(frames.c.camera == camera, frames.c.image_type.in_(kinds), flags.c.active, flags.c.kind == "reject")
+        )
+        with self.read() as connection:
+            return frozenset(one for some in (built, died, delivered) for one in connection.execute(some).scalars())
 
     def concerned(self, plan: Plan, reach: Reach) -> frozenset[str]:
         """The groups, beside those of a plan, that a change of their masters may concern."""

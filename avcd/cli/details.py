@@ -74,7 +74,10 @@ def _why_frame(home: Home, catalog: Catalog, identity: str, full: bool, form: Fo
 
     row = catalog.frame_row(identity)
     recipes, rules = load_recipes(home.path), load_rules(home.path)
-    needs = explain(catalog.snapshot(row["camera"]), recipes, rules, identity, home.settings.processing)
+    # The masters as they were planned, unless something has changed since; those that may not serve are planned anew.
+    planned = row["camera"] not in catalog.cameras_behind()
+    subjects = catalog.withheld(row["camera"]) | {catalog.group_of(identity)} if planned else None
+    needs = explain(catalog.snapshot(row["camera"], subjects), recipes, rules, identity, home.settings.processing)
     known = catalog.about(one.candidate_id for need in needs for one in need.candidates)
     names = {one: about["path"] for one, about in known.items() if about["path"]}
     if form is Format.TABLE:

@@ -20,7 +20,7 @@ from avcd.cli.options import (
     open_catalog,
     print_rows,
 )
-from avcd.errors import AvcdError, ConfigError, UsageError
+from avcd.errors import UsageError
 from avcd.views.tables import ID_LENGTH, Format, ListFormat, line_width, write_one
 
 if TYPE_CHECKING:
@@ -114,16 +114,23 @@ def impact(
 
 
 def _foretold(home: Home, catalog: Catalog, camera: str, identity: str, approved: bool) -> tuple[Plan, Plan]:
-    """What should exist by the facts as they are, and as they would be."""
+    """What should exist by the facts as they are, and as they would be: of the groups that the decision concerns."""
     from avcd.association import load_rules
+    from avcd.catalog import Reach
     from avcd.comparison import supposed
-    from avcd.planner import plan
+    from avcd.planner import plan, reach_days
     from avcd.recipes import load_recipes
 
     recipes, rules, processing = load_recipes(home.path), load_rules(home.path), home.settings.processing
-    facts = catalog.snapshot(camera)
-    then = supposed(facts, identity, approved=approved)
-    return plan(facts, recipes, rules, processing), plan(then, recipes, rules, processing)
+    planned = camera not in catalog.cameras_behind()
+    subjects = frozenset({catalog.group_of(identity)}) if planned else None
+    while True:
+        facts = catalog.snapshot(camera, subjects)
+        after = plan(supposed(facts, identity, approved=approved), recipes, rules, processing)
+        more = catalog.concerned(after, Reach(reach_days(facts, rules))) if subjects is not None else frozenset()
+        if subjects is None or not more:
+            return plan(facts, recipes, rules, processing), after
+        subjects |= more
 
 
 def rules_check(
@@ -177,21 +184,9 @@ def _rules_of(home: Home | None) -> Rules:
 
 def _rules_in(path: Path) -> Rules:
     """The rules of a file, laid over the shipped ones."""
-    import tempfile
+    from avcd.association import read_rules
 
-    from avcd.association import load_rules
-
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    with tempfile.TemporaryDirectory() as directory:
-        copy = Path(directory) / "match.toml"
-        copy.write_bytes(text)
-        try:
-            return load_rules(Path(directory))
-        except AvcdError as error:
-            raise ConfigError(str(error).replace(str(copy), str(path))) from None
+    return read_rules(path)
 
 
 def _rule_changes(home: Home, catalog: Catalog, old: Rules, new: Rules) -> Iterator[dict[str, Any]]:
