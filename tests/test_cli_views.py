@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from avcd.association import load_rules
 from avcd.catalog import Catalog
 from avcd.cli import main
-from avcd.config import load_home
+from avcd.config import Processing, load_home
 from avcd.frame import ImageType, ProductKind, Wcs
+from avcd.planner import plan_offers
+from avcd.recipes import load_recipes
 from catalogue import (
     OBSERVATION,
     digest,
@@ -50,7 +54,9 @@ def made_home(tmp_path_factory):
     for group in catalog.open_groups():
         if not group.is_observation:
             catalog.close_group(group.subject, group.members, "quiet", 1500.0)
-    catalog.apply_plan(make_plan(MASTER, REDUCED, PREVIEW), "by hand", catalog.unplanned("T20/CCD", "by hand"))
+    offers = plan_offers(catalog.snapshot("T20/CCD"), load_recipes(), load_rules(), Processing())
+    by_hand = replace(make_plan(MASTER, REDUCED, PREVIEW), masters=offers.masters)
+    catalog.apply_plan(by_hand, "by hand", catalog.unplanned("T20/CCD", "by hand"))
     while (claim := catalog.claim_job("test", 60, 2000.0)) is not None:
         wcs = Wcs.SOLVED if claim.spec.kind is ProductKind.REDUCED else Wcs.NONE
         catalog.finish_job(claim, published(claim.spec, metrics={"fwhm_px": 2.5, "stars": 41}, wcs=wcs), 2000.0)
