@@ -124,7 +124,8 @@ def product_to_spec(row: Mapping[str, Any], inputs: Iterable[InputRef]) -> Produ
 
 def job_to_row(camera: str, planned: ProductSpec | Blocked) -> dict[str, Any]:
     """The columns of a job that the plan decides; ``digest`` is over all of them."""
-    spec = spec_to_json(planned) if isinstance(planned, ProductSpec) else None
+    # Written once: for the column and for the digest.
+    spec = JsonText(canonical_json(spec_to_json(planned))) if isinstance(planned, ProductSpec) else None
     row: dict[str, Any] = {
         "id": planned.id,
         "camera": camera,
@@ -132,12 +133,12 @@ def job_to_row(camera: str, planned: ProductSpec | Blocked) -> dict[str, Any]:
         "slot": planned.slot,
         "reason": planned.reason,
         "priority": planned.priority if isinstance(planned, ProductSpec) else 0,
-        "spec": spec,
         **{name: getattr(planned, name) for name in _ABOUT},
     }
     inputs = [[one.role, one.id, one.origin] for one in planned.inputs]
-    row["digest"] = hashlib.sha256(canonical_json([row, inputs]).encode()).hexdigest()
-    return row
+    digest = hashlib.sha256((spec or "").encode())
+    digest.update(canonical_json([row, inputs]).encode())
+    return {**row, "spec": spec, "digest": digest.hexdigest()}
 
 
 def metric_to_row(subject: str, name: str, value: float | int | str | bool | None) -> dict[str, Any]:
