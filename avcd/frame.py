@@ -398,7 +398,7 @@ class ProductFact:
     status: ProductStatus
     wcs: Wcs = Wcs.NONE
     published: float = 0.0  # seconds since the epoch
-    metrics: Mapping[str, Any] = field(default_factory=dict)  # of masters
+    held: bool = False  # to be approved before it may serve
 
 
 @dataclass(frozen=True, slots=True)

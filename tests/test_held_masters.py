@@ -115,6 +115,10 @@ def test_an_approved_master_serves_as_it_is(home, call):
     done(home)
     assert darks(home)["2026-01-16"] == "final"
     assert dark_of_the_second_light(home) == ("2026-01-16", held)
+    call("unflag", held, "--reason", "it was the old one after all", "--home", home.path)
+    done(home)
+    assert darks(home)["2026-01-16"] == "held"
+    assert dark_of_the_second_light(home)[0] == "2026-01-15"
 
 
 def test_what_served_in_its_place_serves_until_the_held_one_is_approved(home, call):

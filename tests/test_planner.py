@@ -323,7 +323,7 @@ def held_facts(frames: list[Frame], *others: ProductFact) -> tuple[Snapshot, str
     """The night with its dark's master held, and that master's id."""
     facts = snapshot(frames)
     (master,) = of_kind(made(facts), ProductKind.MASTER_DARK)
-    held = ProductFact(master.id, master.kind, master.slot, ProductStatus.HELD, published=2.0)
+    held = ProductFact(master.id, master.kind, master.slot, ProductStatus.HELD, published=2.0, held=True)
     others = [replace(one, slot=master.slot) for one in others]
     return replace(facts, products={one.id: one for one in (held, *others)}), master.id
 

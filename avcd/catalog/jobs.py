@@ -115,7 +115,7 @@ class Jobs(Database):
             ):
                 status, reason = ProductStatus.HELD, held
             made = replace(claim, spec=replace(claim.spec, reason=reason))
-            _record_product(connection, job["camera"], made, published, status, now)
+            _record_product(connection, job["camera"], made, published, status, now, held)
             values = {**_FREE, "state": JobState.DONE, "not_before": None, "wanted": True}
             connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(**values))
             _end_attempt(connection, claim, "done", "", now)
@@ -326,7 +326,13 @@ def _end_attempt(connection: Connection, claim: Claim, outcome: str, error: str,
 
 
 def _record_product(
-    connection: Connection, camera: str, claim: Claim, published: Published, status: ProductStatus, now: float
+    connection: Connection,
+    camera: str,
+    claim: Claim,
+    published: Published,
+    status: ProductStatus,
+    now: float,
+    held: str,
 ) -> None:
     spec = claim.spec
     others = and_(products.c.camera == camera, products.c.slot == spec.slot, products.c.id != spec.id)
@@ -334,7 +340,7 @@ def _record_product(
         retired = update(products).where(others, products.c.status.in_(SERVING))
         connection.execute(retired.values(status=ProductStatus.SUPERSEDED))
     newest = connection.execute(select(func.max(products.c.revision)).where(others)).scalar() or 0
-    row = {**_product_row(spec, published), "camera": camera, "status": status, "published": now}
+    row = {**_product_row(spec, published), "camera": camera, "status": status, "published": now, "held": held}
     upsert(connection, products, ("id",), {**row, "revision": newest + 1}, keep=("revision",))
     connection.execute(delete(product_inputs).where(product_inputs.c.product == spec.id))
     connection.execute(delete(metrics).where(metrics.c.subject == spec.id))

@@ -206,6 +206,7 @@ class Product(_Base, table=True):
     s_dec: float | None = _maybe_number()
     revision: int = 1  # the how-manieth product of its slot
     reason: str = _text()
+    held: str = _text()  # why it is to be approved before it may serve, as judged when it was made
     warnings: list[str] = _json()
     environment: dict[str, str] = _json()
     extra_files: list[Any] = _json()  # {path, sha256, size} of the files beside the main one

@@ -136,7 +136,7 @@ class _Application:
                 for some in chunks(sorted(self._plan.subjects))
             ]
         whose += [(products.c.id.in_(some), jobs.c.id.in_(some)) for some in chunks(planned)]
-        of_product = [products.c[name] for name in ("id", "status", *_CONFIRMED)]
+        of_product = [products.c[name] for name in ("id", "status", "held", *_CONFIRMED)]
         of_job = [jobs.c[name] for name in ("id", "state", "digest", "camera")]
         for these_products, these_jobs in whose:
             found = fetch(self._connection, select(*of_product).where(these_products))
@@ -177,7 +177,7 @@ class _Application:
         values |= {"camera": self._camera, "observations": list(spec.observations)}
         values["status"] = str(spec.status)
         if spec.status is ProductStatus.HELD:
-            del values["reason"]  # the catalogue knows why it is held
+            values["reason"] = row["held"]
         if any(row[name] != value for name, value in values.items()):
             self._connection.execute(update(products).where(products.c.id == spec.id).values(**values))
 

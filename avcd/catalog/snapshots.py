@@ -11,7 +11,6 @@ from sqlalchemy import Connection, and_, func, or_, select
 from avcd.catalog.candidates import Reach, changed_masters, concerned, masters_of
 from avcd.catalog.closures import last_closures
 from avcd.catalog.facts import EVERYTHING
-from avcd.catalog.inputs import metrics_of
 from avcd.catalog.models import cameras, flags, frames, jobs, products, unplanned
 from avcd.catalog.rows import FRAME_FIELDS, row_to_frame
 from avcd.catalog.session import Database, chunks, fetch
@@ -29,7 +28,7 @@ from avcd.frame import (
     Wcs,
 )
 
-_FACTS = tuple(products.c[name] for name in ("id", "kind", "slot", "status", "wcs", "published"))
+_FACTS = tuple(products.c[name] for name in ("id", "kind", "slot", "status", "wcs", "published", "held"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,6 @@ def _snapshot(
         )
     for where in _conditions(jobs, camera, subjects):
         died |= set(connection.execute(select(jobs.c.id).where(where, jobs.c.state == JobState.DEAD)).scalars())
-    measured = metrics_of(connection, sorted(one.id for one in facts.values() if one.kind in MASTER_KINDS))
     groups = {one.subject for one in found.values()} - {""}
     return Snapshot(
         camera=camera,
@@ -170,7 +168,7 @@ def _snapshot(
         products={
             one.id: ProductFact(
                 one.id, ProductKind(one.kind), one.slot, ProductStatus(one.status), Wcs(one.wcs), one.published,
-                measured.get(one.id, {}),
+                bool(one.held),
             )
             for one in facts.values()
         },

@@ -113,6 +113,10 @@ class PlanBuilder:
         """Whether a product may serve others: neither rejected nor the result of a job that died."""
         return identity not in self.snapshot.rejected and identity not in self.snapshot.dead
 
+    def _is_held(self, fact: ProductFact) -> bool:
+        """Whether a product is to be approved before it may serve."""
+        return fact.held and fact.id not in self.snapshot.approved
+
     def offer(self, kind: str, subject: str, candidate: Candidate, place: str) -> None:
         """Let a master serve, with the times that an observer gave it; ``place`` is unique to it and its successors."""
         approval = self.snapshot.approved.get(candidate.id)
@@ -137,8 +141,11 @@ class PlanBuilder:
             self.offer(kind, spec.subject, candidate, place)
             return
         self.withheld[kind].append((candidate, why))
-        unfit = (ProductStatus.HELD, ProductStatus.REJECTED)
-        earlier = [one for one in self._in_slot.get(spec.slot, ()) if one.status not in unfit and one.id != spec.id]
+        earlier = [
+            one
+            for one in self._in_slot.get(spec.slot, ())
+            if self.usable(one.id) and one.status is not ProductStatus.REJECTED and not self._is_held(one)
+        ]
         if earlier:
             self.kept.add(earlier[-1].id)
             self.offer(kind, spec.subject, replace(candidate, id=earlier[-1].id), place)
@@ -228,7 +235,7 @@ class PlanBuilder:
             return None
         night = about.pop("night", like.night)
         fact = self.snapshot.products.get(identity)
-        if fact and fact.status is ProductStatus.HELD and identity not in self.snapshot.approved:
+        if fact and self._is_held(fact):
             status = ProductStatus.HELD
         about.setdefault("subject", like.subject)
         self.specs[identity] = found = ProductSpec(

@@ -15,6 +15,7 @@ def upgrade() -> None:
     """Make the tables, and have every camera planned anew, which fills them."""
     for table in ("product", "job"):
         op.add_column(table, sa.Column("subject", sa.Text(), nullable=False, server_default=""))
+    op.add_column("product", sa.Column("held", sa.Text(), nullable=False, server_default=""))
     op.add_column("camera", sa.Column("masters_version", sa.Integer(), nullable=False, server_default="0"))
     op.create_index("ix_product_camera", "product", ["camera", "subject"])
     op.drop_index("ix_job_camera", table_name="job")
@@ -87,5 +88,6 @@ def downgrade() -> None:
     op.create_index("ix_job_camera", "job", ["camera"])
     op.drop_index("ix_product_camera", table_name="product")
     op.drop_column("camera", "masters_version")
+    op.drop_column("product", "held")
     for table in ("job", "product"):
         op.drop_column(table, "subject")
