@@ -375,3 +375,14 @@ def test_a_master_given_other_times_serves_within_them_alone():
     assert darks_used(made(snapshot(frames, approved={master.id: later}))) == set()
     earlier = Approval(valid_until=EVENING + 10)
     assert darks_used(made(snapshot(frames, approved={master.id: earlier}))) == {master.id}
+
+
+def test_an_observation_whose_frames_were_all_rejected_and_that_has_a_new_one_is_planned():
+    frames = night()
+    lights = [one.id for one in frames if one.obs_id]
+    late = make_frame("late", ImageType.SCIENCE, 200, filter="Red")
+    found = made(replace(snapshot(frames, rejected=frozenset(lights)), frames=(*frames, late)))
+    assert {ref.id for one in of_kind(found, ProductKind.REDUCED) for ref in one.inputs if ref.role == "raw"} == {
+        late.id
+    }
+    assert not of_kind(found, ProductKind.STACK)

@@ -102,8 +102,9 @@ def plan_science(builder: PlanBuilder) -> None:
             spec = _plan_reduced(builder, subject, frame, closed=frame.id in members)
             if spec:
                 reduced[frame.id] = spec
-        if members:
-            _plan_combined(builder, subject, [one for one in frames if one.id in members], reduced)
+        complete = [one for one in frames if one.id in members]  # none where all of them were rejected since
+        if complete:
+            _plan_combined(builder, subject, complete, reduced)
 
 
 def _plan_reduced(builder: PlanBuilder, subject: str, frame: Frame, *, closed: bool) -> ProductSpec | None:
