@@ -41,6 +41,7 @@ METHODS = ("mean", "median", "sum", "weighted")
 _SAMPLE_ROWS = 64
 # Strips beyond this only fall out of the processor's cache; lower ones than this cost more in reading than they save.
 _STRIP_BYTES = 4 * 2**20
+_COMPILED_STRIP_BYTES = 8 * 2**20
 _STRIP_ROWS = 8
 # Values in all from which compiled loops are worth their loading, a second.
 _WORTH_COMPILING = 4_000_000
@@ -244,11 +245,11 @@ def _mask_of(count: np.ndarray, number: int) -> np.ndarray:
     return mask
 
 
-def _strips(plan: _Plan, memory_bytes: int, row_bytes: int, fewest: int) -> Iterable[slice]:
+def _strips(plan: _Plan, memory_bytes: int, row_bytes: int, strip_bytes: int, fewest: int) -> Iterable[slice]:
     """Strips that keep to the memory; ``row_bytes`` is what one row of a strip takes, in all that work at once."""
     ny, nx = plan.sources[0].shape
     left = max(memory_bytes - ny * nx * _RESULT_BYTES, memory_bytes // 4)
-    cached = max(fewest, _STRIP_BYTES // (len(plan.sources) * nx * 4))
+    cached = max(fewest, strip_bytes // (len(plan.sources) * nx * 4))
     height = max(1, min(ny, left // row_bytes, cached))
     return (slice(start, min(start + height, ny)) for start in range(0, ny, height))
 
@@ -257,7 +258,7 @@ def _run_plain(plan: _Plan, result: Combined, memory_bytes: int) -> None:
     """Strip after strip by NumPy."""
     number, nx = len(plan.sources), plan.sources[0].shape[1]
     assert result.uncertainty is not None
-    for rows in _strips(plan, memory_bytes, number * nx * 4 * _PLAIN_COPIES, 1):
+    for rows in _strips(plan, memory_bytes, number * nx * 4 * _PLAIN_COPIES, _STRIP_BYTES, 1):
         stack = plan.stack(rows)
         REJECTIONS[plan.how.by](stack, plan.how)
         result.data[rows], variance, result.count[rows] = collapse(
@@ -279,7 +280,7 @@ def _run_compiled(plan: _Plan, result: Combined, memory_bytes: int, compiled: Mo
     number, nx = len(plan.sources), plan.sources[0].shape[1]
     workers = threads()
     # Beside the stack of a strip: one frame's rows as they are read, and what correcting them takes.
-    strips = list(_strips(plan, memory_bytes, workers * nx * 4 * (number + 4), _STRIP_ROWS))
+    strips = list(_strips(plan, memory_bytes, workers * nx * 4 * (number + 4), _COMPILED_STRIP_BYTES, _STRIP_ROWS))
     height = strips[0].stop
     networks = sorting_network(number), middle_network(number)
     clip = plan.how.by == "mad" and number > 2
@@ -293,18 +294,11 @@ def _run_compiled(plan: _Plan, result: Combined, memory_bytes: int, compiled: Mo
         stack = scratch.stack[: number * size * nx].reshape(number, size, nx)
         plan.fill(rows, stack)
         assert result.uncertainty is not None
-        into = (one[rows].reshape(-1) for one in (result.data, result.uncertainty, result.count))
+        into = (one[rows].reshape(-1) for one in (result.data, result.uncertainty, result.count, result.mask))
         compiled.combine_strip(
-            stack.reshape(number, -1),
-            *networks,
-            clip,
-            *limits,
-            plan.typical,
-            PRIOR_FRAMES,
-            METHODS.index(plan.method),
-            *into,
-        )
-        result.mask[rows] = _mask_of(result.count[rows], number)
+            stack.reshape(number, -1), *networks, clip, *limits, plan.typical, PRIOR_FRAMES, METHODS.index(plan.method),
+            *into, int(MaskBit.NO_DATA), int(MaskBit.FEW_INPUTS),
+        )  # fmt: skip
 
     _each(combine, strips, workers)
 

@@ -17,6 +17,7 @@ def available() -> bool:
     return importlib.util.find_spec("numba") is not None and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
 
+@cache
 def kernels(name: str) -> ModuleType | None:
     """The module of compiled loops ``avcd.reduction.NAME``; None where they cannot be compiled.
 
@@ -33,7 +34,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     import numba
 
-    options = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no locator: there is nowhere to keep it
@@ -41,5 +42,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def threads() -> int:
-    """How many threads are worth starting: the processor cores that this process may use."""
+    """How many threads are worth starting: what OMP_NUM_THREADS says, else the processor cores this process may use.
+
+    The daemon's workers have it set to one: there the pool uses every core already.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,9 +21,12 @@ from avcd.reduction.survivors import MAD_TO_SIGMA
 # Pixels worked on at once; with the frames of a usual stack they stay in the first-level cache.
 _BLOCK = 128
 _LANES = 16
-_MAD_TO_SIGMA = np.float32(MAD_TO_SIGMA)
+_FACTOR = np.float32(MAD_TO_SIGMA)
 _HALF = np.float32(0.5)
 _ZERO = np.float32(0)
+_NAN = np.float32(np.nan)
+_NONE = np.int32(0)
+_ONE = np.int32(1)
 _INFINITY = np.float32(np.inf)
 
 
@@ -78,7 +81,7 @@ def _exchange(_context: Any, work: Any, first: Any, second: Any) -> tuple[Any, C
 def _sort_columns(work: np.ndarray, pairs: np.ndarray) -> None:
     """Every column in ascending order, as far as the network's exchanges go."""
     for p in range(pairs.shape[0]):
-        _exchange(work, pairs[p, 0], pairs[p, 1])
+        _exchange(work, pairs[p, 0], pairs[p, 1])  # type: ignore[call-arg]  # Numba hands the context in itself
 
 
 @compiled
@@ -109,6 +112,9 @@ def combine_strip(
     data: np.ndarray,
     uncertainty: np.ndarray,
     count: np.ndarray,
+    mask: np.ndarray,
+    no_data: int,
+    few_inputs: int,
 ) -> None:
     """Reject and combine a strip.
 
@@ -126,8 +132,10 @@ def combine_strip(
         The frames' typical variance, and for how many frames it counts.
     method
         0 the mean, 1 the median, 2 the sum.
-    data, uncertainty : float32, count : uint16, shape (pixels,)
+    data, uncertainty : float32, count, mask : uint16, shape (pixels,)
         Where the results go.
+    no_data, few_inputs
+        The mask's bits: of pixels of which nothing is left, or less than half of the frames.
     """
     frames, pixels = stack.shape
     raw = np.empty((frames, _BLOCK), np.float32)
@@ -141,6 +149,9 @@ def combine_strip(
     mean = np.empty(_BLOCK, np.float32)
     lower = np.empty(_BLOCK, np.float32)
     upper = np.empty(_BLOCK, np.float32)
+    middle[:] = _ZERO
+    lower[:] = -_INFINITY
+    upper[:] = _INFINITY
     below = -np.float32(low)
     above = np.float32(high)
     least = np.float32(floor)
@@ -150,22 +161,23 @@ def combine_strip(
         for i in range(frames):
             row = stack[i, start : start + width]
             mine = raw[i]
+            into = work[i]
             for k in range(width):
-                mine[k] = row[k]
+                value = row[k]
+                finite = abs(value) < _INFINITY
+                mine[k] = value if finite else _NAN
+                into[k] = value if finite else _INFINITY
+                valid[k] += _ONE if finite else _NONE
             for k in range(width, _BLOCK):
                 mine[k] = _ZERO
-            into = work[i]
-            for k in range(_BLOCK):
-                value = mine[k]
-                finite = abs(value) < _INFINITY
-                into[k] = value if finite else _INFINITY
-                valid[k] += 1 if finite else 0
+                into[k] = _ZERO
+                valid[k] += _ONE
         complete = True
         for k in range(_BLOCK):
-            if valid[k] != frames:
-                complete = False
+            complete &= valid[k] == frames
         if clip:
-            _sort_columns(work, middle_pairs if complete else pairs)
+            network = middle_pairs if complete else pairs
+            _sort_columns(work, network)
             _middle(work, valid, middle)
             for i in range(frames):
                 mine = raw[i]
@@ -173,19 +185,13 @@ def combine_strip(
                 for k in range(_BLOCK):
                     value = abs(mine[k] - middle[k])
                     into[k] = value if value < _INFINITY else _INFINITY
-            _sort_columns(work, middle_pairs if complete else pairs)
+            _sort_columns(work, network)
             _middle(work, valid, deviation)
             for k in range(_BLOCK):
-                one = deviation[k] * _MAD_TO_SIGMA
+                one = deviation[k] * _FACTOR
                 one = least if one < least else one
                 lower[k] = below * one
                 upper[k] = above * one
-            for i in range(frames):
-                mine = raw[i]
-                for k in range(_BLOCK):
-                    departure = mine[k] - middle[k]
-                    if departure < lower[k] or departure > upper[k]:
-                        mine[k] = np.float32(np.nan)
         total[:] = 0.0
         squares[:] = 0.0
         kept[:] = 0
@@ -193,31 +199,32 @@ def combine_strip(
             mine = raw[i]
             for k in range(_BLOCK):
                 value = mine[k]
-                good = abs(value) < _INFINITY
-                total[k] += np.float64(value) if good else 0.0
-                kept[k] += 1 if good else 0
+                departure = value - middle[k]
+                good = (departure >= lower[k]) & (departure <= upper[k])
+                mine[k] = value if good else _NAN
+                total[k] += np.float64(value if good else _ZERO)
+                kept[k] += _ONE if good else _NONE
         for k in range(_BLOCK):
             total[k] /= max(kept[k], 1)
             mean[k] = np.float32(total[k])
         for i in range(frames):
             mine = raw[i]
             for k in range(_BLOCK):
-                value = mine[k]
-                departure = value - mean[k]
-                squares[k] += np.float64(departure * departure) if abs(value) < _INFINITY else 0.0
+                departure = mine[k] - mean[k]
+                departure = departure * departure
+                squares[k] += np.float64(departure if departure == departure else _ZERO)
         if method == 1:
             every = True
             for k in range(_BLOCK):
-                if kept[k] != frames:
-                    every = False
+                every &= kept[k] == frames
             for i in range(frames):
                 mine = raw[i]
                 into = work[i]
                 for k in range(_BLOCK):
                     value = mine[k]
-                    into[k] = value if abs(value) < _INFINITY else _INFINITY
+                    into[k] = value if value == value else _INFINITY
             _sort_columns(work, middle_pairs if every else pairs)
-            _middle(work, kept, middle)
+            _middle(work, kept, deviation)
         for k in range(width):
             number = kept[k]
             divisor = max(number, 1)
@@ -226,7 +233,7 @@ def combine_strip(
             variance = max(own, pooled) / divisor
             result = total[k]
             if method == 1:
-                result = np.float64(middle[k])
+                result = np.float64(deviation[k])
                 if frames > 2:
                     variance = variance * (np.pi / 2)
             elif method == 2:
@@ -238,3 +245,5 @@ def combine_strip(
             data[start + k] = np.float32(result)
             uncertainty[start + k] = np.float32(np.sqrt(variance))
             count[start + k] = number
+            few = frames > 2 and number * 2 < frames
+            mask[start + k] = no_data if number == 0 else few_inputs if few else 0

@@ -94,7 +94,7 @@ class FileSource:
         try:
             handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                got = _read_fully(handle, memoryview(raw).cast("B"), position)
+                got = _read_fully(handle, raw.view(np.uint8).data, position)
             finally:
                 os.close(handle)
         except OSError as error:
