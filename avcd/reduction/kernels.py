@@ -205,7 +205,7 @@ def combine_strip(
                 total[k] += np.float64(value if good else _ZERO)
                 kept[k] += _ONE if good else _NONE
         for k in range(_BLOCK):
-            total[k] /= max(kept[k], 1)
+            total[k] /= np.float64(kept[k] if kept[k] > _ONE else _ONE)
             mean[k] = np.float32(total[k])
         for i in range(frames):
             mine = raw[i]
@@ -225,25 +225,29 @@ def combine_strip(
                     into[k] = value if value == value else _INFINITY
             _sort_columns(work, middle_pairs if every else pairs)
             _middle(work, kept, deviation)
+        for k in range(_BLOCK):
+            number = np.float64(kept[k])
+            fewer = number - 1.0
+            divisor = number if number > 1.0 else 1.0
+            own = squares[k] / (fewer if fewer > 1.0 else 1.0)
+            pooled = (own * (divisor - 1.0) + typical * prior) / (divisor - 1.0 + prior)
+            squares[k] = (own if own > pooled else pooled) / divisor
+        if method == 1:
+            for k in range(_BLOCK):
+                total[k] = np.float64(deviation[k])
+            if frames > 2:
+                for k in range(_BLOCK):
+                    squares[k] *= np.pi / 2
+        elif method == 2:
+            for k in range(_BLOCK):
+                total[k] *= frames
+                squares[k] *= frames * frames
+        for k in range(width):
+            data[start + k] = np.float32(total[k] if kept[k] > 0 else 0.0)
+        for k in range(width):
+            uncertainty[start + k] = np.float32(np.sqrt(squares[k] if kept[k] > 0 else 0.0))
         for k in range(width):
             number = kept[k]
-            divisor = max(number, 1)
-            own = squares[k] / max(number - 1, 1)
-            pooled = (own * (divisor - 1) + typical * prior) / (divisor - 1 + prior)
-            variance = max(own, pooled) / divisor
-            result = total[k]
-            if method == 1:
-                result = np.float64(deviation[k])
-                if frames > 2:
-                    variance = variance * (np.pi / 2)
-            elif method == 2:
-                result = result * frames
-                variance = variance * (frames * frames)
-            if number == 0:
-                result = 0.0
-                variance = 0.0
-            data[start + k] = np.float32(result)
-            uncertainty[start + k] = np.float32(np.sqrt(variance))
             count[start + k] = number
-            few = frames > 2 and number * 2 < frames
-            mask[start + k] = no_data if number == 0 else few_inputs if few else 0
+            few = few_inputs if (frames > 2) & (number * 2 < frames) else 0
+            mask[start + k] = no_data if number == 0 else few
