@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import ModuleType
 
 import astroscrappy
@@ -126,9 +127,7 @@ def _tiles(shape: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
         np.linspace(0, length, max(1, length // side) + 1).round().astype(np.int64)
         for length, side in zip(shape, size, strict=True)
     )
-    return np.array(
-        [(*row, *column) for row in zip(rows, rows[1:], strict=False) for column in zip(columns, columns[1:], strict=False)]
-    )
+    return np.array([(*row, *column) for row in pairwise(rows) for column in pairwise(columns)])
 
 
 def _touched(tiles: np.ndarray, places: np.ndarray, shape: tuple[int, ...], reach: int) -> np.ndarray:
