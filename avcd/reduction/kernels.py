@@ -53,8 +53,7 @@ def decode_int16(stored: np.ndarray, flip: int, out: np.ndarray) -> None:
             out[k] = np.float32(np.int16(np.uint16((one >> 8) | (one << 8))))
 
 
-@intrinsic
-def _exchange(_context: Any, work: Any, first: Any, second: Any) -> tuple[Any, Callable[..., Any]]:
+def _exchange_rows(_context: Any, work: Any, first: Any, second: Any) -> tuple[Any, Callable[..., Any]]:
     """Put the smaller values of two rows of a block into the first, the larger into the second.
 
     Spelt out in vectors: the compiler does not see by itself that two rows of one array do not overlap.
@@ -77,11 +76,14 @@ def _exchange(_context: Any, work: Any, first: Any, second: Any) -> tuple[Any, C
     return types.void(work, types.intp, types.intp), generate
 
 
+_exchange: Any = intrinsic(_exchange_rows)
+
+
 @compiled
 def _sort_columns(work: np.ndarray, pairs: np.ndarray) -> None:
     """Every column in ascending order, as far as the network's exchanges go."""
     for p in range(pairs.shape[0]):
-        _exchange(work, pairs[p, 0], pairs[p, 1])  # type: ignore[call-arg]  # Numba hands the context in itself
+        _exchange(work, pairs[p, 0], pairs[p, 1])
 
 
 @compiled

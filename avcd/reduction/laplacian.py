@@ -37,8 +37,7 @@ def _median_of(number: int) -> Any:
     from ``at`` on. Both arrays are float32 of one dimension.
     """
 
-    @intrinsic
-    def medians(_context: Any, source: Any, start: Any, step: Any, out: Any, at: Any) -> tuple[Any, Callable[..., Any]]:
+    def vectors(_context: Any, source: Any, start: Any, step: Any, out: Any, at: Any) -> tuple[Any, Callable[..., Any]]:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             kinds = signature.args
             read, write = (
@@ -60,6 +59,7 @@ def _median_of(number: int) -> Any:
 
         return types.void(source, types.intp, types.intp, out, types.intp), generate
 
+    medians: Any = intrinsic(vectors)
     half = number // 2
 
     @compiled
