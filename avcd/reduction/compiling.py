@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any
+
+log = logging.getLogger("avcd.reduction")
 
 
 @cache
@@ -23,7 +26,14 @@ def kernels(name: str) -> ModuleType | None:
 
     Loading it takes a second the first time, and its loops some seconds more the very first time on a machine.
     """
-    return importlib.import_module(f"avcd.reduction.{name}") if available() else None
+    if not available():
+        return None
+    try:
+        return importlib.import_module(f"avcd.reduction.{name}")
+    except ImportError as error:
+        # A Numba that does not fit the NumPy beside it says so only when it is loaded.
+        log.warning("Numba is installed but cannot be used, and work goes on without it, slower: %s", error)
+        return None
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
