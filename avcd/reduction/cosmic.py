@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import astroscrappy
 import numpy as np
 import sep
 from scipy.ndimage import binary_dilation
+
+from avcd.reduction.lacosmic import detect_cosmic_rays
 
 _FWHM_PER_SIGMA = 2.3548
 _NARROWEST_PX = 1.8  # full width at half maximum that any star is granted
@@ -25,7 +26,7 @@ def find_cosmic_rays(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels struck by cosmic rays, and the pixels as they may have been.
 
-    L.A.Cosmic through astroscrappy, and then every hit must show a pixel that no star could have made. For a sum of
+    L.A.Cosmic as astroscrappy has it, and then every hit must show a pixel that no star could have made. For a sum of
     Gaussian stars of width s or wider, on any smooth background, no pixel exceeds the mean of two opposite neighbours
     at distance d times exp(d^2 / 2 s^2); a track of a cosmic ray does so across its direction. The cores of bright
     stars, which L.A.Cosmic is known to take for cosmic rays, never do.
@@ -54,16 +55,15 @@ def find_cosmic_rays(
     values = np.ascontiguousarray(data, dtype=np.float32)
     if min(values.shape) < _SMALLEST_PX:
         return np.zeros(values.shape, bool), values
-    struck, cleaned = astroscrappy.detect_cosmics(
+    struck, cleaned = detect_cosmic_rays(
         values,
-        inmask=mask,
-        gain=1.0,
-        readnoise=float(read_noise),
-        satlevel=float(min(saturation, 1e30)),
-        sigclip=float(params["cosmic_sigma_clip"]),
-        sigfrac=float(params["cosmic_sigma_fraction"]),
-        objlim=float(params["cosmic_object_limit"]),
-        niter=int(params["cosmic_iterations"]),
+        mask,
+        float(read_noise),
+        float(min(saturation, 1e30)),
+        sigma_clip=float(params["cosmic_sigma_clip"]),
+        sigma_fraction=float(params["cosmic_sigma_fraction"]),
+        object_limit=float(params["cosmic_object_limit"]),
+        iterations=int(params["cosmic_iterations"]),
     )
     proof = struck & _sharper_than_stars(values, _star_width(values, mask, saturation), read_noise)
     struck = struck & binary_dilation(proof, np.ones((3, 3), bool))

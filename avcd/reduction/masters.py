@@ -23,6 +23,7 @@ from avcd.reduction.figures import (
 )
 from avcd.reduction.noise import mad_sigma, read_noise_from_biases
 from avcd.reduction.planes import CCDData
+from avcd.reduction.sources import read_rows
 
 _MEMORY = 512 * 2**20
 _STEP_ROWS = 16  # of the first frame, on which the step of its numbers is measured
@@ -58,13 +59,21 @@ class CorrectedSource:
 
     def rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Corrected rows."""
-        values, mask = self.source.rows(start, stop)
+        out = np.empty((stop - start, self.shape[1]), np.float32)
+        mask = self.read_into(start, stop, out)
+        return out, mask
+
+    def read_into(self, start: int, stop: int, out: np.ndarray) -> np.ndarray | None:
+        """Corrected rows into ``out``; returns their mask plane."""
+        mask = read_rows(self.source, start, stop, out)
         if self.offset is not None:
-            values = values - self.offset[start:stop]
+            out -= self.offset[start:stop]
         if self.offset_mask is not None:
             own = self.offset_mask[start:stop]
             mask = own if mask is None else mask | own
-        return values * np.float32(self.factor), mask
+        if self.factor != 1.0:
+            out *= np.float32(self.factor)
+        return mask
 
 
 def build_master_bias(

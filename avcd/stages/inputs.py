@@ -12,9 +12,10 @@ from astropy.io import fits
 
 from avcd.errors import ProcessingError
 from avcd.frame import Frame
+from avcd.headers.layout import locate_pixels
 from avcd.headers.pixels import read_pixels
 from avcd.products import read_image_product
-from avcd.reduction.combine import ArraySource, FrameSource
+from avcd.reduction.combine import ArraySource, FileSource, FrameSource
 from avcd.reduction.planes import CCDData
 from avcd.stages.output import Work
 from avcd.work import JobInput
@@ -52,19 +53,33 @@ def frame_of(one: JobInput) -> Frame:
 def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSource]]:
     """Raw frames as row sources for combination, in bounded memory.
 
-    What fits into the job's memory is held there. More frames than that are decoded once into temporary files, from
-    which rows are read as they are needed, so that memory does not grow with the number of frames.
+    Rows of uncompressed frames are read from their files as they are needed. Of the others, what fits into the job's
+    memory is held there; more than that are decoded once into temporary files, so that memory does not grow with the
+    number of frames.
     """
-    first, _ = read_raw(work, inputs[0])
-    # Half for the frames: combination holds copies of its strips beside them.
-    if first.nbytes * len(inputs) * 2 <= work.memory_bytes:
-        yield [ArraySource(first), *(ArraySource(read_raw(work, one)[0]) for one in inputs[1:])]
-        return
+    direct = {index: found for index, one in enumerate(inputs) if (found := _in_place(work, one)) is not None}
+    others = [index for index in range(len(inputs)) if index not in direct]
     with tempfile.TemporaryDirectory(prefix="avcd-") as spool:
-        sources: list[FrameSource] = []
-        for number, one in enumerate(inputs):
-            path = Path(spool) / f"{number}.npy"
-            np.save(path, read_raw(work, one)[0])
-            sources.append(ArraySource(np.load(path, mmap_mode="r")))
-        yield sources
+        sources: dict[int, FrameSource] = dict(direct)
+        held = True
+        for index in others:
+            image, _ = read_raw(work, inputs[index])
+            if index == others[0]:
+                # Half for the frames: combination holds copies of its strips beside them.
+                held = image.nbytes * len(others) * 2 <= work.memory_bytes
+            if not held:
+                path = Path(spool) / f"{index}.npy"
+                np.save(path, image)
+                image = np.load(path, mmap_mode="r")
+            sources[index] = ArraySource(image)
+        yield [sources[index] for index in range(len(inputs))]
         sources.clear()
+
+
+def _in_place(work: Work, one: JobInput) -> FileSource | None:
+    """A frame whose rows can be read from its file; None for what must be decoded as a whole."""
+    if one.member:
+        return None
+    path = work.open(one)
+    found = locate_pixels(path, one.hdu)
+    return None if found is None else FileSource(path, found.start, found.shape, found.stored, found.zero)

@@ -1,0 +1,62 @@
+"""Compiling hot loops by Numba, where it is installed; everything works, slower, without it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+log = logging.getLogger("avcd.reduction")
+
+
+@cache
+def available() -> bool:
+    """Whether loops can be compiled: Numba is installed, and NUMBA_DISABLE_JIT does not forbid it."""
+    return importlib.util.find_spec("numba") is not None and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+
+
+@cache
+def kernels(name: str) -> ModuleType | None:
+    """The module of compiled loops ``avcd.reduction.NAME``; None where they cannot be compiled.
+
+    Loading it takes a second the first time, and its loops some seconds more the very first time on a machine.
+    """
+    if not available():
+        return None
+    try:
+        return importlib.import_module(f"avcd.reduction.{name}")
+    except ImportError as error:
+        # A Numba that does not fit the NumPy beside it says so only when it is loaded.
+        log.warning("Numba is installed but cannot be used, and work goes on without it, slower: %s", error)
+        return None
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function compiled without the freedom to reorder sums, and without the interpreter's lock.
+
+    The machine code is kept beside the module, or in the user's cache; where neither can be written (an installation
+    that is read-only, a service without a home), it is made anew in every process.
+    """
+    import numba
+
+    options: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no locator: there is nowhere to keep it
+        return numba.njit(**options)(function)
+
+
+def threads() -> int:
+    """How many threads are worth starting: what OMP_NUM_THREADS says, else the processor cores this process may use.
+
+    The daemon's workers have it set to one: there the pool uses every core already.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
