@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import sep
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
+from avcd.named_defects import Area, draw_areas
 from avcd.reduction.columns import find_bad_lines, find_partial_columns
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
@@ -154,6 +155,14 @@ def _lit(flat: CCDData) -> np.ndarray:
     lit = np.isfinite(flat.data) & (flat.data > 0)
     # A master flat's own dead pixels are set to one: they would pass for good ones.
     return lit if flat.mask is None else lit & (np.asarray(flat.mask) == 0)
+
+
+def add_named(found: Defects, areas: Iterable[Area]) -> tuple[Defects, list[str]]:
+    """A mask with what an observer names in it, bit USER and metric user_px; and what is said of areas outside of it."""
+    assert found.ccd.mask is not None
+    plane, outside = draw_areas(areas, found.ccd.mask.shape)
+    mask = found.ccd.mask | np.where(plane, np.uint16(MaskBit.USER), np.uint16(0))
+    return as_product(mask, {**found.metrics, "user_px": float(np.count_nonzero(plane))}), outside
 
 
 def as_product(mask: np.ndarray, counts: Mapping[str, float]) -> Defects:
