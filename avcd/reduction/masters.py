@@ -21,11 +21,13 @@ from avcd.reduction.figures import (
     measure_structure,
     take_sample,
 )
+from avcd.reduction.gain import gain_of_frames
 from avcd.reduction.noise import mad_sigma, read_noise_from_biases
 from avcd.reduction.planes import CCDData
 
 _MEMORY = 512 * 2**20
 _STEP_ROWS = 16  # of the first frame, on which the step of its numbers is measured
+_CELL_COLUMNS = 256  # beside the rows of a strip: what the gain is measured on
 _PAIRS = 3  # of bias frames; each gives the read noise to a part in a thousand
 
 
@@ -145,6 +147,7 @@ def build_master_flat(
     params: Mapping[str, Any],
     *,
     full_well_adu: Sequence[float | None] | None = None,
+    read_noise_adu: float | None = None,
     memory_bytes: int = _MEMORY,
 ) -> Master:
     """Flats less bias and dark, each scaled to its median, combined, and normalised to a median of one.
@@ -160,13 +163,16 @@ def build_master_flat(
         used.
     full_well_adu
         The level at which the detector saturates, of every frame; None: not known, and the levels are not judged.
+    read_noise_adu
+        Of one frame, as measured on the biases: with it the gain is measured on pairs of the flats.
 
     Returns
     -------
     Master
         Without unit. Metrics, beside those of the other masters: ``level``, ``level_lowest``, ``level_highest``: the
         light of the frames that were used, adu; ``frames_left_out``; ``frames_outside``: used although their level is
-        not right; ``frames_missing``: how many ``minimum_frames`` is short of.
+        not right; ``frames_missing``: how many ``minimum_frames`` is short of; ``gain_e_per_adu``, ``gain_error``,
+        ``read_noise_e``: measured, where there are two frames and a read noise.
 
     Raises
     ------
@@ -202,7 +208,7 @@ def build_master_flat(
         "dead_px": int(np.count_nonzero(dead)),
         "vignetting": float(np.percentile(ccd.data[~dead], 1)) if not dead.all() else float("nan"),
     }
-    metrics |= count_spots(ccd.data, np.asarray(ccd.mask))
+    metrics |= count_spots(ccd.data, np.asarray(ccd.mask)) | _gain(corrected, levels, combined, read_noise_adu)
     notes = [*_few(len(chosen))]
     if None in wells:
         notes.append("the full well is not known: the level of the flats was not judged")
@@ -212,6 +218,26 @@ def build_master_flat(
             f"the recipe's minimum_frames ({minimum}) would be left ({'; '.join(outside.values())})"
         )
     return Master(ccd, metrics, tuple(notes), left_out)
+
+
+def _gain(
+    corrected: Sequence[FrameSource], levels: Sequence[float], combined: Combined, read_noise_adu: float | None
+) -> dict[str, float]:
+    """The detector's gain by the pairs of its flats; empty where their noise does not tell."""
+    if read_noise_adu is None or len(corrected) < 2:
+        return {}
+    sample = take_sample(corrected, combined.data, combined.mask)
+    height = sample.strips[0].stop - sample.strips[0].start
+    frames = [values * np.float32(level) for values, level in zip(sample.frames, levels, strict=True)]
+    try:
+        found = gain_of_frames(frames, read_noise_adu, (height, _CELL_COLUMNS))
+    except ProcessingError:  # flats too dim, too unlike one another or too small: no figure, and no worse a master
+        return {}
+    return {
+        "gain_e_per_adu": found.gain_e_per_adu,
+        "gain_error": found.gain_error,
+        "read_noise_e": found.read_noise_e,
+    }
 
 
 def _level_above(source: FrameSource, offset: np.ndarray | None, offset_mask: np.ndarray | None) -> float:

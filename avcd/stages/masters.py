@@ -10,7 +10,7 @@ from avcd.cards import describe, inherit
 from avcd.named_defects import Area
 from avcd.reduction.defects import add_named, find_bad_pixels
 from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
-from avcd.stages.inputs import frame_of, read_ccd, read_raw, row_sources
+from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_raw, row_sources
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import frame_name, image_output
 from avcd.work import JobInput
@@ -56,6 +56,7 @@ def build_flat(work: Work) -> Output:
             dark,
             work.claim.spec.parameters,
             full_well_adu=_full_wells(raw),
+            read_noise_adu=measured_read_noise(work),
             memory_bytes=work.memory_bytes,
         )
     applied = [kind for kind, one in (("bias", bias), ("dark", dark)) if one is not None]
