@@ -3,7 +3,7 @@
 What is fixed in the detector (response, dust, vignetting) cancels in the difference of two flats; what is left is
 noise, whose variance grows with the light as one over the gain. Everything is measured in small cells of the frames,
 each with its own level, and brought together by medians or a clipped fit: stars, cosmic rays, bad columns and
-gradients that differ between two flats of a twilight disturb a few cells, or none.
+gradients that differ between two flats of a twilight disturb a few cells, or none: a plane is taken out of each.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _FEWEST_PX = 200  # of a cell: fewer give no scatter worth having
 _MEDIAN_SCATTER = 1.2533  # of a median of normal values, beside that of their mean
 _CLIP = 4.0
 _PASSES = 10
+_FAR = 5.0
 _STEEPEST = 1.5  # largest ratio of the light of a pair of flats: beyond, they are no pair
 
 
@@ -286,10 +287,20 @@ def _measure(pair: Pair, level: np.ndarray | float | None, cell: tuple[int, int]
         if not 1 / _STEEPEST <= ratio <= _STEEPEST:
             continue
         # var(F1 - r F2) = (1 + r^2) read^2 + (L1 + r^2 L2) / gain, and L1 = r L2.
-        variance = difference_sigma(first - ratio * second) ** 2 / 2
+        variance = difference_sigma(_level(first - ratio * second, usable)) ** 2 / 2
         rows.append((one * (1 + ratio) / 2, variance, (1 + ratio**2) / 2, float(first.size)))
     table = np.array(rows, dtype=np.float64).reshape(-1, 4)
     return _Cells(*table.T)
+
+
+def _level(difference: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """A difference less the plane through it, outliers left out: what changed between two flats is no noise."""
+    rows, columns = np.nonzero(usable)
+    terms = np.column_stack([np.ones(rows.size), rows - rows.mean(), columns - columns.mean()])
+    departure = np.abs(difference - np.median(difference))
+    normal = departure <= _FAR * MAD_TO_SIGMA * max(float(np.median(departure)), 1.0)
+    plane = np.linalg.pinv(terms[normal].T @ terms[normal]) @ (terms[normal].T @ difference[normal])
+    return np.asarray(difference - terms @ plane)
 
 
 def _places(shape: tuple[int, ...], cell: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
