@@ -21,9 +21,9 @@ from avcd.reduction.figures import (
     measure_structure,
     take_sample,
 )
-from avcd.reduction.gain import gain_of_frames
 from avcd.reduction.noise import mad_sigma, read_noise_from_biases
 from avcd.reduction.planes import CCDData
+from avcd.reduction.transfer import gain_of_frames
 
 _MEMORY = 512 * 2**20
 _STEP_ROWS = 16  # of the first frame, on which the step of its numbers is measured

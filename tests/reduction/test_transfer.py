@@ -8,8 +8,8 @@ from astropy.io import fits
 
 from avcd.errors import ProcessingError
 from avcd.reduction.combine import ArraySource
-from avcd.reduction.gain import Pair, gain_by_pairs, gain_by_photon_transfer, gain_of_frames, measure_read_noise
 from avcd.reduction.masters import build_master_bias, build_master_flat
+from avcd.reduction.transfer import Pair, gain_by_pairs, gain_by_photon_transfer, gain_of_frames, measure_read_noise
 
 SHAPE = (384, 400)
 LEVELS_E = (4000, 16000, 40000, 64000)
