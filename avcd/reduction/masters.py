@@ -228,7 +228,8 @@ def _gain(
         return {}
     sample = take_sample(corrected, combined.data, combined.mask)
     height = sample.strips[0].stop - sample.strips[0].start
-    frames = [values * np.float32(level) for values, level in zip(sample.frames, levels, strict=True)]
+    by_light = sorted(range(len(levels)), key=lambda nth: levels[nth])  # the most alike are pairs
+    frames = [sample.frames[nth] * np.float32(levels[nth]) for nth in by_light]
     try:
         found = gain_of_frames(frames, read_noise_adu, (height, _CELL_COLUMNS))
     except ProcessingError:  # flats too dim, too unlike one another or too small: no figure, and no worse a master

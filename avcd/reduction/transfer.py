@@ -2,8 +2,8 @@
 
 What is fixed in the detector (response, dust, vignetting) cancels in the difference of two flats; what is left is
 noise, whose variance grows with the light as one over the gain. Everything is measured in small cells of the frames,
-each with its own level, and brought together by medians or a clipped fit: stars, cosmic rays, bad columns and
-gradients that differ between two flats of a twilight disturb a few cells, or none: a plane is taken out of each.
+each with its own level and less the plane by which two flats of a twilight differ, and brought together by medians or
+a clipped fit: stars, cosmic rays and bad columns disturb a few cells, or none.
 """
 
 from __future__ import annotations
