@@ -478,3 +478,5 @@ class MaskBit(IntFlag):
     NO_DATA = 32  # no input contributed
     NON_FINITE = 64  # NaN or infinite in the input
     FEW_INPUTS = 128  # fewer than half of the inputs survived rejection
+    RESPONSE = 256  # responds to light unlike the pixels around it, by the flats
+    REPAIRED = 512  # bad, and replaced from its neighbours

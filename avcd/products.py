@@ -50,6 +50,8 @@ _BIT_MEANING = {
     MaskBit.NO_DATA: "no input contributed",
     MaskBit.NON_FINITE: "not a number in the input",
     MaskBit.FEW_INPUTS: "few inputs survived rejection",
+    MaskBit.RESPONSE: "odd response by the flats",
+    MaskBit.REPAIRED: "bad, replaced from its neighbours",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from avcd.frame import Frame, ImageType, InputRef, ProductKind, ProductSpec, ProductStatus, product_identity
+from avcd.frame import Frame, ImageType, InputRef, MaskBit, ProductKind, ProductSpec, ProductStatus, product_identity
 from avcd.products import ImageContent, read_image_product, write_image_fits
 from avcd.recipes import load_recipes
 from avcd.runner.worker import Workplace, open_inputs
@@ -295,3 +295,20 @@ def test_provisional_pictures_are_marked(bench, masters):
     assert pictures[ProductStatus.PROVISIONAL][0].height > pictures[ProductStatus.FINAL][0].height
     assert pictures[ProductStatus.PROVISIONAL][1] == "provisional"
     assert pictures[ProductStatus.FINAL][1] is None
+
+
+def test_what_an_observer_names_is_in_the_mask_and_what_lies_outside_is_told(bench, masters):
+    named = [[None, None, 30, 31], [12, 14, 900, 900]]
+    output, data = bench.run(bench.claim(ProductKind.BAD_PIXEL_MASK, masters["dark"], named=named))
+    with fits.open(io.BytesIO(data)) as hdus:
+        user = (hdus["MASK"].data & int(MaskBit.USER)) != 0
+    assert np.flatnonzero(user.all(axis=0)).tolist() == [29, 30]
+    assert user.sum() == output.metrics["user_px"] == 2 * CAMERA.shape[0]
+    assert [one.split(" is not")[0] for one in output.warnings] == ["rows 12 to 14, column 900"]
+
+
+def test_master_flats_carry_the_gain_of_the_camera(masters):
+    metrics = masters["flat"].metrics
+    assert metrics["gain_e_per_adu"] == pytest.approx(CAMERA.gain_e_per_adu, rel=0.05)
+    assert abs(metrics["gain_e_per_adu"] - CAMERA.gain_e_per_adu) < 4 * metrics["gain_error"]
+    assert metrics["read_noise_e"] == pytest.approx(CAMERA.read_noise_e, rel=0.08)

@@ -11,9 +11,11 @@ from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 
 # Pixels with these bits hold no light to use.
-UNUSABLE = np.uint16(MaskBit.HOT | MaskBit.DEAD | MaskBit.USER | MaskBit.NO_DATA | MaskBit.NON_FINITE)
+UNUSABLE = np.uint16(
+    MaskBit.HOT | MaskBit.DEAD | MaskBit.USER | MaskBit.NO_DATA | MaskBit.NON_FINITE | MaskBit.RESPONSE
+)
 # These hold something (a star's lower limit, a value from the neighbours) that serves where there is nothing better.
-SECOND_CHOICE = np.uint16(MaskBit.SATURATED | MaskBit.COSMIC_RAY)
+SECOND_CHOICE = np.uint16(MaskBit.SATURATED | MaskBit.COSMIC_RAY | MaskBit.REPAIRED)
 INTERPOLATIONS = ("nearest", "bilinear")
 _LEAST_COVER = 0.5
 _LEAST_SHARE = 0.01  # of a neighbour's light, for its mask bits to be taken over

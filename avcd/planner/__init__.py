@@ -8,6 +8,7 @@ not becomes a job, what exists and should not is superseded.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 
 from avcd.association import KINDS, Rules
 from avcd.config import Processing
@@ -81,6 +82,7 @@ def planning_digest(recipes: Recipes, rules: Rules, processing: Processing) -> s
     text = canonical_json(
         [
             sorted((kind, one.name, one.version, dict(one.parameters)) for kind, one in recipes.items()),
+            [asdict(one) for recipe in recipes.values() for one in recipe.named],
             rules.digest,
             processing.model_dump(mode="json"),
         ]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from avcd.association import at_most, coherent, flat_is_too_short, judge
 from avcd.frame import Candidate, Criterion, Frame, ImageType, InputRef, Master, Need, Outcome, ProductKind
+from avcd.named_defects import Area, within_window
 from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.naming import number
@@ -140,6 +141,7 @@ def _plan_bad_pixels(builder: PlanBuilder, master: Master) -> None:
         f"bad_pixel_mask:{builder.places[dark.id]}",
         [from_candidate("dark", dark)],
         like,
+        values={"named": _named_areas(builder, like)},
         stem=f"badpixels-{slug(like.instrument)}-bin{like.binning or 'x'}-{number(like.exposure_s)}s",
         calib_level=3,
         exposure_s=like.exposure_s,
@@ -147,6 +149,18 @@ def _plan_bad_pixels(builder: PlanBuilder, master: Master) -> None:
     )
     if spec:
         builder.mask(dark.id, spec.id)
+
+
+def _named_areas(builder: PlanBuilder, like: Frame) -> list[list[int | None]] | None:
+    """What observers name of a frame's detector, in the frame's own pixels; None: nothing."""
+    areas: list[Area] = []
+    for one in builder.recipe(ProductKind.BAD_PIXEL_MASK).named:
+        if one.concerns(like.telescope, like.instrument, like.detector):
+            areas += one.for_binning(like.binning)
+    column, row = (int(part) for part in (like.window or "0,0").split(","))
+    if (column or row) and like.naxis1 and like.naxis2:
+        areas = within_window(areas, column, row, like.naxis1, like.naxis2)
+    return sorted([list(one) for one in areas], key=str) or None
 
 
 def _plan_flat(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:

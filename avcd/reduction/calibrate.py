@@ -16,6 +16,7 @@ from avcd.frame import MaskBit
 from avcd.reduction.cosmic import find_cosmic_rays
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
+from avcd.reduction.repair import repair_pixels
 from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
 
 # A dark whose level is above half of the bias's holds that bias still.
@@ -134,6 +135,8 @@ def reduce_frame(
         run.warnings.append("the gain is not known: pixels stay in adu, and photon noise is not in the uncertainty")
     if masters.flat is not None:
         run.metrics |= measure_sky_gradient(run.ccd.data, run.mask != 0)
+    if params["repair"] != "none":
+        _repair(run, params)
     if params["cosmic_rays"]:
         _clean_cosmic_rays(run, detector, params)
     return _finish(run)
@@ -276,6 +279,15 @@ def _divide_flat(run: _Run, flat: CCDData) -> None:
     run.take_mask(flat)
     run.applied.add("flat")
     run.step("flat divided", norm=round(norm, 6))
+
+
+def _repair(run: _Run, params: Mapping[str, Any]) -> None:
+    whole = CCDData(run.ccd.data, unit=run.ccd.unit, mask=run.mask, uncertainty=run.ccd.uncertainty)
+    found, counts = repair_pixels(whole, params)
+    run.ccd = CCDData(found.data, unit=found.unit, uncertainty=found.uncertainty)
+    run.mask = np.asarray(found.mask)
+    run.metrics |= counts
+    run.step("bad pixels replaced", method=params["repair"], **{name: int(count) for name, count in counts.items()})
 
 
 def _clean_cosmic_rays(run: _Run, detector: Detector, params: Mapping[str, Any]) -> None:

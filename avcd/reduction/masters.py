@@ -24,9 +24,11 @@ from avcd.reduction.figures import (
 from avcd.reduction.noise import mad_sigma, read_noise_from_biases
 from avcd.reduction.planes import CCDData
 from avcd.reduction.sources import read_rows
+from avcd.reduction.transfer import gain_of_frames
 
 _MEMORY = 512 * 2**20
 _STEP_ROWS = 16  # of the first frame, on which the step of its numbers is measured
+_CELL_COLUMNS = 256  # beside the rows of a strip: what the gain is measured on
 _PAIRS = 3  # of bias frames; each gives the read noise to a part in a thousand
 
 
@@ -154,6 +156,7 @@ def build_master_flat(
     params: Mapping[str, Any],
     *,
     full_well_adu: Sequence[float | None] | None = None,
+    read_noise_adu: float | None = None,
     memory_bytes: int = _MEMORY,
 ) -> Master:
     """Flats less bias and dark, each scaled to its median, combined, and normalised to a median of one.
@@ -169,13 +172,16 @@ def build_master_flat(
         used.
     full_well_adu
         The level at which the detector saturates, of every frame; None: not known, and the levels are not judged.
+    read_noise_adu
+        Of one frame, as measured on the biases: with it the gain is measured on pairs of the flats.
 
     Returns
     -------
     Master
         Without unit. Metrics, beside those of the other masters: ``level``, ``level_lowest``, ``level_highest``: the
         light of the frames that were used, adu; ``frames_left_out``; ``frames_outside``: used although their level is
-        not right; ``frames_missing``: how many ``minimum_frames`` is short of.
+        not right; ``frames_missing``: how many ``minimum_frames`` is short of; ``gain_e_per_adu``, ``gain_error``,
+        ``read_noise_e``: measured, where there are two frames and a read noise.
 
     Raises
     ------
@@ -211,7 +217,7 @@ def build_master_flat(
         "dead_px": int(np.count_nonzero(dead)),
         "vignetting": float(np.percentile(ccd.data[~dead], 1)) if not dead.all() else float("nan"),
     }
-    metrics |= count_spots(ccd.data, np.asarray(ccd.mask))
+    metrics |= count_spots(ccd.data, np.asarray(ccd.mask)) | _gain(corrected, levels, combined, read_noise_adu)
     notes = [*_few(len(chosen))]
     if None in wells:
         notes.append("the full well is not known: the level of the flats was not judged")
@@ -221,6 +227,27 @@ def build_master_flat(
             f"the recipe's minimum_frames ({minimum}) would be left ({'; '.join(outside.values())})"
         )
     return Master(ccd, metrics, tuple(notes), left_out)
+
+
+def _gain(
+    corrected: Sequence[FrameSource], levels: Sequence[float], combined: Combined, read_noise_adu: float | None
+) -> dict[str, float]:
+    """The detector's gain by the pairs of its flats; empty where their noise does not tell."""
+    if read_noise_adu is None or len(corrected) < 2:
+        return {}
+    sample = take_sample(corrected, combined.data, combined.mask)
+    height = sample.strips[0].stop - sample.strips[0].start
+    by_light = sorted(range(len(levels)), key=lambda nth: levels[nth])  # the most alike are pairs
+    frames = [sample.frames[nth] * np.float32(levels[nth]) for nth in by_light]
+    try:
+        found = gain_of_frames(frames, read_noise_adu, (height, _CELL_COLUMNS))
+    except ProcessingError:  # flats too dim, too unlike one another or too small: no figure, and no worse a master
+        return {}
+    return {
+        "gain_e_per_adu": found.gain_e_per_adu,
+        "gain_error": found.gain_error,
+        "read_noise_e": found.read_noise_e,
+    }
 
 
 def _level_above(source: FrameSource, offset: np.ndarray | None, offset_mask: np.ndarray | None) -> float:

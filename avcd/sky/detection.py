@@ -16,7 +16,7 @@ from avcd.frame import MaskBit
 from avcd.sky.screening import Cores, are_spikes, are_star_like
 
 # These pixels hold something to go by: a saturated star is a star, a struck pixel was replaced from its neighbours.
-_USABLE = MaskBit.SATURATED | MaskBit.COSMIC_RAY | MaskBit.FEW_INPUTS
+_USABLE = MaskBit.SATURATED | MaskBit.COSMIC_RAY | MaskBit.FEW_INPUTS | MaskBit.REPAIRED
 _BOX_PX = 64
 _FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _APERTURE_FWHM = 1.5  # radius of the flux aperture
@@ -134,7 +134,7 @@ def detect_sources(
     image -= background
     error = rms if noise is None else np.where(np.isfinite(noise) & (noise > 0), noise, rms).astype(np.float32)
     found = _extract(image, error, unusable, sigma, minimum_px)
-    doubtful = unusable | ((bits & np.uint16(MaskBit.COSMIC_RAY)) != 0)
+    doubtful = unusable | ((bits & np.uint16(MaskBit.COSMIC_RAY | MaskBit.REPAIRED)) != 0)
     return _measure(image, error, found, saturated, doubtful, unusable, background, rms)
 
 

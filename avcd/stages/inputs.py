@@ -49,6 +49,13 @@ def frame_of(one: JobInput) -> Frame:
     return one.frame
 
 
+def measured_read_noise(work: Work) -> float | None:
+    """The read noise that was measured on the biases of the job's master bias, adu; None where it was delivered."""
+    bias = work.input("bias")
+    value = bias.metrics.get("read_noise_adu") if bias else None
+    return float(value) if isinstance(value, (int, float)) else None
+
+
 @contextmanager
 def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSource]]:
     """Raw frames as row sources for combination, in bounded memory.

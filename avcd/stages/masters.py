@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from astropy.io import fits
 
 from avcd.cards import describe, inherit
-from avcd.reduction.defects import find_bad_pixels
+from avcd.named_defects import Area
+from avcd.reduction.defects import add_named, find_bad_pixels
 from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
-from avcd.stages.inputs import frame_of, read_ccd, read_raw, row_sources
+from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_raw, row_sources
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import frame_name, image_output
 from avcd.work import JobInput
@@ -55,6 +56,7 @@ def build_flat(work: Work) -> Output:
             dark,
             work.claim.spec.parameters,
             full_well_adu=_full_wells(raw),
+            read_noise_adu=measured_read_noise(work),
             memory_bytes=work.memory_bytes,
         )
     applied = [kind for kind, one in (("bias", bias), ("dark", dark)) if one is not None]
@@ -62,14 +64,21 @@ def build_flat(work: Work) -> Output:
 
 
 def build_bad_pixels(work: Work) -> Output:
-    """The bad pixels of a master dark."""
+    """The bad pixels of a master dark, and those that observers name."""
     one = work.inputs("dark")[0]
     dark = read_ccd(work, one)
     assert dark is not None
     found = find_bad_pixels(dark, work.claim.spec.parameters)
+    notes: list[str] = []
+    if named := work.claim.spec.parameters.get("named"):
+        found, notes = add_named(found, (Area(*area) for area in named))
     header = read_raw(work, one)[1] if one.origin == "frame" else dark.header
     return image_output(
-        work, found.ccd, describe(inherit(fits.Header(header), keep_world=False), work.claim.spec), found.metrics
+        work,
+        found.ccd,
+        describe(inherit(fits.Header(header), keep_world=False), work.claim.spec),
+        found.metrics,
+        warnings=tuple(notes),
     )
 
 

@@ -20,7 +20,7 @@ from avcd.sky.detection import Sources, detect_sources
 from avcd.sky.quality import measure_quality
 from avcd.sky.reference import Tycho2
 from avcd.sky.solving import Solution, hint_from, solve_field
-from avcd.stages.inputs import frame_of, read_ccd, read_product, read_raw
+from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_product, read_raw
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import image_output, table_output
 from avcd.work import JobInput
@@ -72,7 +72,7 @@ def _calibrate(work: Work, frame: Frame, data: np.ndarray) -> Reduced:
     detector = Detector(
         gain_e_per_adu=None if unit == "electron" else frame.gain_e_per_adu,
         read_noise_e=frame.read_noise_e,
-        read_noise_adu=_measured_read_noise(work),
+        read_noise_adu=measured_read_noise(work),
         saturation_adu=frame.saturation_adu,
         pedestal_adu=frame.pedestal_adu,
     )
@@ -125,12 +125,6 @@ def _has_bias(dark: JobInput | None) -> bool | None:
 
 def _mask_of(work: Work, one: JobInput | None) -> np.ndarray | None:
     return None if one is None else read_product(work, one).mask
-
-
-def _measured_read_noise(work: Work) -> float | None:
-    bias = work.input("bias")
-    value = bias.metrics.get("read_noise_adu") if bias else None
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _saturation(frame: Frame, ccd: CCDData) -> float | None:

@@ -328,3 +328,19 @@ def test_a_real_frame_is_what_ccdproc_makes_of_it(name, shared_data, parameters,
     assert np.quantile(difference, 0.9999) < 0.01
     assert good.mean() > 0.999
     assert str(found.ccd.unit) == "adu"
+
+
+def test_bad_pixels_are_replaced_where_the_recipe_says_so(detector, quiet):
+    mask = np.zeros(detector.shape, np.uint16)
+    mask[30, 40] = mask[60:70, 50:60] = int(MaskBit.HOT)
+    raw = CCDData(detector.expose(0, 1000), unit="adu")
+    masters = Masters(bias=CCDData(detector.bias.astype(np.float32), unit="adu"), bad_pixels=mask)
+    known = Detector(gain_e_per_adu=detector.gain, read_noise_e=detector.read_noise_e)
+    left = reduce_frame(raw, masters, known, 0.0, quiet)
+    found = reduce_frame(raw, masters, known, 0.0, {**quiet, "repair": "median"})
+    assert left.ccd.mask[30, 40] == MaskBit.HOT
+    assert found.ccd.mask[30, 40] == MaskBit.REPAIRED
+    assert found.ccd.data[30, 40] == pytest.approx(1000 * detector.response[30, 40], abs=60)
+    assert found.ccd.mask[65, 55] == MaskBit.HOT  # in the middle of a bad cluster nothing says what it should be
+    assert found.metrics["unrepaired_px"] == np.count_nonzero(found.ccd.mask & np.uint16(MaskBit.HOT)) > 0
+    assert any(step["step"] == "bad pixels replaced" for step in found.steps)
