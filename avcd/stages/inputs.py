@@ -25,6 +25,11 @@ def read_raw(work: Work, one: JobInput) -> tuple[np.ndarray, fits.Header]:
     return read_pixels(work.open(one), one.member, one.hdu)
 
 
+def read_mask(work: Work, one: JobInput) -> np.ndarray | None:
+    """The mask plane of a frame that one of avcd's commands has prepared; None of any other."""
+    return read_product(work, one).mask if one.origin == "product" else None
+
+
 def read_ccd(work: Work, one: JobInput | None) -> CCDData | None:
     """A master, delivered or built, as CCDData with the mask plane (uint16) and uncertainty it has; None for None."""
     if one is None:
@@ -58,13 +63,14 @@ def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSo
     first, _ = read_raw(work, inputs[0])
     # Half for the frames: combination holds copies of its strips beside them.
     if first.nbytes * len(inputs) * 2 <= work.memory_bytes:
-        yield [ArraySource(first), *(ArraySource(read_raw(work, one)[0]) for one in inputs[1:])]
+        arrays = [first, *(read_raw(work, one)[0] for one in inputs[1:])]
+        yield [ArraySource(array, read_mask(work, one)) for array, one in zip(arrays, inputs, strict=True)]
         return
     with tempfile.TemporaryDirectory(prefix="avcd-") as spool:
         sources: list[FrameSource] = []
         for number, one in enumerate(inputs):
             path = Path(spool) / f"{number}.npy"
             np.save(path, read_raw(work, one)[0])
-            sources.append(ArraySource(np.load(path, mmap_mode="r")))
+            sources.append(ArraySource(np.load(path, mmap_mode="r"), read_mask(work, one)))
         yield sources
         sources.clear()

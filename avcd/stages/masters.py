@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from astropy.io import fits
 
-from avcd.cards import describe, inherit
+from avcd.cards import describe, inherit, with_read_noise
 from avcd.reduction.defects import find_bad_pixels
 from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
 from avcd.stages.inputs import frame_of, read_ccd, read_raw, row_sources
@@ -89,4 +89,6 @@ def _output(work: Work, master: Master, raw: list[JobInput], applied: Iterable[s
         steps=notes,
         combined=len(raw) - len(left_out),
     )
+    if "read_noise_adu" in master.metrics:
+        header = with_read_noise(header, master.metrics["read_noise_adu"])
     return image_output(work, master.ccd, header, master.metrics, warnings=notes)
