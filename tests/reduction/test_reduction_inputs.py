@@ -11,6 +11,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from avcd.reduction.arithmetic import OPERATIONS, calculate
 from avcd.reduction.background import estimate_background, subtract_background
 from avcd.reduction.calibrate import Detector, Masters, reduce_frame
+from avcd.reduction.cleaning import clean_cosmic_rays
 from avcd.reduction.combine import ArraySource, combine_frames
 from avcd.reduction.defects import find_bad_pixels
 from avcd.reduction.figures import (
@@ -21,6 +22,7 @@ from avcd.reduction.figures import (
     measure_structure,
     take_sample,
 )
+from avcd.reduction.gain import gain_from_flats
 from avcd.reduction.masters import build_master_bias, build_master_dark, build_master_flat
 from avcd.reduction.noise import clipped_sigma, mad_sigma, read_noise_from_biases
 from avcd.reduction.overscan import Section, subtract_overscan, trim
@@ -88,6 +90,15 @@ def background(frames, ccds, parameters):
     subtract_background(frames[0], estimate_background(frames[0]))
 
 
+def cleaning(frames, ccds, parameters):
+    for gain in (1.6, None):
+        clean_cosmic_rays(frames[0], parameters["reduced"], gain_e_per_adu=gain, saturation=50000)
+
+
+def gain(frames, ccds, parameters):
+    gain_from_flats(frames[0].data, frames[1].data, ccds["bias"].data, 5.0)
+
+
 def arithmetic(frames, ccds, parameters):
     for operation in OPERATIONS:
         calculate(frames[0], operation, frames[1])
@@ -95,7 +106,7 @@ def arithmetic(frames, ccds, parameters):
 
 
 STAGES = [combine, bias, dark, flat, defects, reduce, reduce_in_adu, measure, figures, residues,
-          overscan, background, arithmetic]  # fmt: skip
+          overscan, background, arithmetic, cleaning, gain]  # fmt: skip
 
 
 def frozen(ccd: CCDData) -> CCDData:
