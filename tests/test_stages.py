@@ -16,7 +16,7 @@ from avcd.products import ImageContent, read_image_product, write_image_fits
 from avcd.recipes import load_recipes
 from avcd.runner.worker import Workplace, open_inputs
 from avcd.simulate.camera import Camera
-from avcd.stages import Output, run_stage
+from avcd.stages import Output, run_stage, stage_of
 from avcd.work import Claim, JobInput
 
 CAMERA = Camera(240, 260, 3, hot_fraction=2e-3)
@@ -295,3 +295,7 @@ def test_provisional_pictures_are_marked(bench, masters):
     assert pictures[ProductStatus.PROVISIONAL][0].height > pictures[ProductStatus.FINAL][0].height
     assert pictures[ProductStatus.PROVISIONAL][1] == "provisional"
     assert pictures[ProductStatus.FINAL][1] is None
+
+
+def test_every_kind_of_product_has_its_stage():
+    assert all(callable(stage_of(kind)) for kind in ProductKind)

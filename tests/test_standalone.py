@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from avcd.cli import onfiles
 from avcd.frame import MaskBit
 from avcd.products import read_image_product, verify_fits
 from cli_calls import Call
@@ -334,3 +335,25 @@ def test_read_noise_and_gain_are_those_of_the_camera(call, here):
     few = call("noise", "bias-1.fits", "flat-1.fits")
     assert few.code == 1
     assert "needs two or more" in few.err
+
+
+def test_a_foreign_darks_bias_is_as_the_observer_says(call, here, masters):
+    for name, data in (("with.fits", expose(90, 60)), ("less.fits", expose(90, 60).astype(np.int32) - int(BIAS))):
+        write(here / name, data, "Dark Frame", 120.0, 50)
+    bias = "--bias", "bias.fits", "--no-cosmic"
+    for name, word in (("with.fits", "--dark-with-bias"), ("less.fits", "--dark-less-bias")):
+        assert call("reduce", "m42-1.fits", *bias, "--dark", name, word, "-o", f"out-{name}").code == 0
+    whole, less = (read_image_product(here / f"out-{name}") for name in ("with.fits", "less.fits"))
+    assert abs(np.median(whole.data - less.data)) < 1.5
+    refused = call("reduce", "m42-1.fits", *bias, "--dark", "dark.fits", "--dark-with-bias", "-o", "x.fits")
+    assert refused.code == 2
+    assert "it says itself that its bias was removed" in refused.err
+
+
+def test_bars_are_shown_on_a_terminal_alone(call, here, monkeypatch):
+    words = "imarith", "m42-1.fits", "m42-2.fits", "--add", 1, "--force", "-o", "out"
+    assert "2/2" not in call(*words).err
+    monkeypatch.setattr(onfiles, "is_terminal", lambda: True)
+    watched = call(*words)
+    assert watched.out.split() == ["out/m42-1_add.fits", "out/m42-2_add.fits"]
+    assert watched.err.count("2/2") == 2  # reading, processing

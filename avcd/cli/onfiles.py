@@ -63,6 +63,22 @@ class Session:
             raise UsageError(f"{option} {path}: there are {len(found)} images in it; name a file of one")
         return found[0]
 
+    def open_dark(self, path: Path | None, with_bias: bool | None) -> FrameFile | None:
+        """The dark that ``--dark`` names, with what the observer says of its bias.
+
+        Raises
+        ------
+        UsageError
+            It cannot be read, or says itself otherwise.
+        """
+        dark = self.open_one("--dark", path)
+        if dark is None or with_bias is None:
+            return dark
+        if dark.bias_removed is not None and dark.bias_removed is with_bias:
+            said = "was removed" if dark.bias_removed else "is in it still"
+            raise UsageError(f"--dark {path}: it says itself that its bias {said}; leave the option away")
+        return dark.with_values(bias_included=with_bias)
+
     def open_all(self, paths: Sequence[Path]) -> list[FrameFile]:
         """The images of all files that can be read."""
         found: list[FrameFile] = []
@@ -120,8 +136,13 @@ class Session:
 @contextmanager
 def bar(description: str, total: int) -> Iterator[Callable[[str], None]]:
     """A progress bar on a terminal, for more than one thing to do; elsewhere nothing."""
-    if total < 2 or not sys.stderr.isatty():
+    if total < 2 or not is_terminal():
         yield lambda name: None
         return
     with Bars() as bars:
         yield bars.counter(description, total)
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches standard error."""
+    return sys.stderr.isatty()

@@ -41,6 +41,14 @@ SaturationOption = Annotated[
     float | None, typer.Option("--saturation", min=1, help="[adu] Else the header's, or that of 16-bit pixels.")
 ]
 
+DarkBiasOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--dark-with-bias/--dark-less-bias",
+        help="Whether the dark holds the bias still, where it does not say; else judged by its level.",
+    ),
+]
+
 
 class _CombineType(StrEnum):
     BIAS = "bias"
@@ -104,6 +112,7 @@ def combine(
     dark: Annotated[
         Path | None, typer.Option("--dark", metavar="FILE", help="A master dark of the flats' exposure to subtract.")
     ] = None,
+    dark_with_bias: DarkBiasOption = None,
     scale: Annotated[
         _Scale,
         typer.Option("--scale", help="Bring plain frames to one median, mean or exposure before they are compared."),
@@ -131,7 +140,7 @@ def combine(
         tuple(changes or ()),
         session.memory_bytes,
     )
-    masters = session.open_one("--bias", bias), session.open_one("--dark", dark)
+    masters = session.open_one("--bias", bias), session.open_dark(dark, dark_with_bias)
     files = session.open_all(paths)
     session.run_one(out, lambda: plan_combination(files, out, options, *masters))
     session.end()
@@ -147,6 +156,7 @@ def reduce(
             "--dark", metavar="FILE", help="The master dark; scaled to each exposure if its bias was removed."
         ),
     ] = None,
+    dark_with_bias: DarkBiasOption = None,
     flats: Annotated[
         list[Path] | None,
         typer.Option("--flat", metavar="FILE", help="A master flat; of several each frame takes that of its filter."),
@@ -176,7 +186,7 @@ def reduce(
     )
     calibrations = Calibrations(
         session.open_one("--bias", bias),
-        session.open_one("--dark", dark),
+        session.open_dark(dark, dark_with_bias),
         tuple(found for path in flats or () if (found := session.open_one("--flat", path))),
         session.open_one("--bad-pixels", bad_pixels),
     )
