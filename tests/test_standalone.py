@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import zipfile
 
 import numpy as np
 import pytest
@@ -233,6 +235,30 @@ def test_compressed_files_are_the_same_frames(call, here, masters):
     twice = call("combine", "bias-1.fits", "bias-1.fits.gz", "bias-2.fits", "-t", "bias", "-o", "two.fits")
     assert fits.getval(here / "two.fits", "NCOMBINE") == 2
     assert "each counts once" in twice.err
+
+
+def test_a_compressed_master_keeps_its_planes(call, here, masters):
+    (here / "bias.fits.gz").write_bytes(gzip.compress((here / "bias.fits").read_bytes()))
+    assert call("reduce", "m42-1.fits", "--bias", "bias.fits.gz", "-o", "a.fits").code == 0
+    assert call("reduce", "m42-1.fits", "--bias", "bias.fits", "-o", "b.fits").code == 0
+    one, other = (read_image_product(here / name) for name in ("a.fits", "b.fits"))
+    np.testing.assert_array_equal(one.uncertainty, other.uncertainty)
+    assert one.header["AVCDID"] == other.header["AVCDID"]
+    with zipfile.ZipFile(here / "packed.zip", "w") as archive:
+        archive.write(here / "bias.fits", "bias.fits")
+    assert "unpack it first" in call("reduce", "m42-1.fits", "--bias", "packed.zip", "-o", "c.fits").err
+
+
+@pytest.mark.skipif(not shutil.which("fitsverify"), reason="fitsverify is not here; .ci/run installs it")
+def test_fitsverify_has_nothing_to_say(call, here, masters):
+    call("trim", "wide.fits", "-o", "trim.fits")
+    call("imarith", "m42-1.fits", "--divide", "bias.fits", "-o", "imarith.fits")
+    call("background", "m42-1.fits", "-o", "background.fits")
+    call("cosmic", "imarith.fits", "-o", "cosmic.fits")
+    call("combine", "m42-1.fits", "m42-2.fits", "-t", "plain", "-o", "plain.fits")
+    for name in ("trim", "imarith", "background", "cosmic", "plain", "bias"):
+        said = subprocess.run(["fitsverify", "-q", f"{name}.fits"], capture_output=True, text=True, cwd=here)
+        assert said.stdout.startswith("verification OK"), said.stdout
 
 
 def test_images_of_one_file_each_count(call, here):
