@@ -190,6 +190,7 @@ def test_what_is_done_is_not_done_again_and_what_is_missing_is_said(call, here, 
     header = fits.getheader(here / "part.fits")
     assert header["AVCDSTAT"] == "provisional"
     assert "no dark was given; no flat was given" in str(header["HISTORY"])
+    assert "it is a flat frame" in call("reduce", "flat-1.fits", "--bias", "bias.fits", "-o", "light.fits").err
     alone = call("reduce", "m42-1.fits", "--dark", "dark.fits", "-o", "x.fits")
     assert "give --bias too" in alone.err
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from avcd.errors import ProcessingError
-from avcd.frame import CalibLevel, Frame, ProductKind
+from avcd.frame import CalibLevel, Frame, ImageType, ProductKind
 from avcd.planner.science import NEEDED
 from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Task
@@ -61,6 +61,8 @@ def plan_reduction(
     frame = file.frame
     check_memory(frame, options.memory_bytes)
     chosen, notes, missing = _choose(file, calibrations)
+    if frame.image_type not in (ImageType.SCIENCE, ImageType.UNKNOWN):
+        notes.append(f"its header says that it is a {frame.image_type} frame; it is reduced as one of the sky")
     for role, master in chosen.items():
         check_fits(master, role, frame)
     values: dict[str, Any] = {
