@@ -27,6 +27,8 @@ _WORLD = re.compile(
     r"^(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d_\d|PV\d_\d+|LONPOLE|LATPOLE|RADESYS"
     r"|RADECSYS|EQUINOX|EPOCH|MJDREF|[AB]P?_ORDER|[AB]P?_\d_\d|[AB]_DMAX|TR\d_\d+)$"
 )
+_PEDESTAL = "PEDESTAL"
+_READ_NOISE = "RDN-ADU"
 _TYPES = {
     ProductKind.MASTER_BIAS: "MASTER BIAS",
     ProductKind.MASTER_DARK: "MASTER DARK",
@@ -122,6 +124,108 @@ def describe(
         found["HISTORY"] = _ascii(f"provisional: {spec.reason}")
     for step in steps:
         found["HISTORY"] = _ascii(step)
+    return found
+
+
+def sign(
+    header: fits.Header, identity: str, kind: str, recipe: str, version: int, level: int, steps: Iterable[str]
+) -> fits.Header:
+    """A header with the cards of what was made of one frame, or of several of any kind, by a command on files.
+
+    Parameters
+    ----------
+    header
+        What it inherits, which goes on telling what the exposure is; not changed.
+    identity, kind, recipe, version
+        The product's id, and what made it.
+    level
+        ObsCore's calibration level.
+    steps
+        One sentence for each thing that was done, for HISTORY.
+    """
+    found = header.copy()
+    values: Mapping[str, tuple[Any, str] | None] = {
+        "CREATOR": ("avcd", "made by"),
+        "AVCDKIND": (kind, "kind of product"),
+        "AVCDID": (identity, ""),
+        "AVCDRCP": (f"{recipe} {version}", "recipe and its version"),
+        "AVCDSTAT": None,
+        "CALLEVEL": (level, "ObsCore: 1 raw, 2 calibrated, 3 combined"),
+    }
+    for keyword, card in values.items():
+        while keyword in found:
+            del found[keyword]
+        if card is not None:
+            found[keyword] = (_ascii(card[0]), card[1])
+    for step in steps:
+        found["HISTORY"] = _ascii(step)
+    return found
+
+
+def sections_of(header: fits.Header) -> tuple[str | None, str | None]:
+    """Where a header says that the overscan is, and the part to keep: BIASSEC; TRIMSEC, else DATASEC.
+
+    A card of zeros, as some cameras of several amplifiers write it, says nothing.
+    """
+    texts = [str(header.get(keyword, "")).strip() for keyword in ("BIASSEC", "TRIMSEC", "DATASEC")]
+    overscan, trimmed, data = (text if re.search("[1-9]", text) else None for text in texts)
+    return overscan, trimmed or data
+
+
+def trimmed_header(header: fits.Header, x_first: int, y_first: int) -> fits.Header:
+    """A header after everything before a pixel (counted from one) was cut off: world coordinates and windows moved."""
+    found = header.copy()
+    for keyword in ("BIASSEC", "TRIMSEC", "DATASEC"):
+        found.remove(keyword, ignore_missing=True, remove_all=True)
+    for keyword, shift in (("CRPIX1", 1 - x_first), ("CRPIX2", 1 - y_first), ("XORGSUBF", x_first - 1),
+                           ("YORGSUBF", y_first - 1)):  # fmt: skip
+        if isinstance(found.get(keyword), (int, float)):
+            found[keyword] = found[keyword] + shift
+    return found
+
+
+def pedestal_of(header: fits.Header) -> float:
+    """What has to be added to the pixels before they are reckoned with; zero where nothing is said."""
+    value = header.get(_PEDESTAL)
+    return float(value) if isinstance(value, (int, float)) and np.isfinite(value) else 0.0
+
+
+def with_pedestal(header: fits.Header, pedestal: float) -> fits.Header:
+    """A header that says that something has still to be added to the pixels."""
+    found = header.copy()
+    if pedestal:
+        found[_PEDESTAL] = (pedestal, "[adu] to be added to the pixels")
+    return found
+
+
+def with_saturation(header: fits.Header, saturation_adu: float) -> fits.Header:
+    """A header that says where the detector saturates."""
+    found = header.copy()
+    found["SATURATE"] = (round(saturation_adu, 3), "[adu] saturation level")
+    return found
+
+
+def with_read_noise(header: fits.Header, read_noise_adu: float) -> fits.Header:
+    """A master bias's header with the read noise that was measured on its frames."""
+    found = header.copy()
+    found[_READ_NOISE] = (read_noise_adu, "[adu] read noise, from pairs of its frames")
+    return found
+
+
+def read_noise_of(header: fits.Header) -> float | None:
+    """The read noise that a master bias tells, adu; None where it does not."""
+    value = header.get(_READ_NOISE)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def with_combined(header: fits.Header, combined: int, exposure_s: float | None) -> fits.Header:
+    """A header of what was combined from several frames."""
+    found = header.copy()
+    found["NCOMBINE"] = (combined, "frames combined")
+    if exposure_s is not None:
+        for keyword in ("EXPTIME", "EXPOSURE"):
+            found.remove(keyword, ignore_missing=True, remove_all=True)
+            found[keyword] = (exposure_s, "[s] exposure")
     return found
 
 

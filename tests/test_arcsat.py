@@ -16,6 +16,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from avcd.acceptance import Limits, unacceptable
+from cli_calls import Call
 from homes import make_home, rows, run_until_idle, start_daemon
 
 FILTERS = ("H-Alpha", "g", "r", "z")
@@ -138,6 +139,33 @@ def test_there_are_previews_and_a_colour_composite(night):
     picture = night.archive / rgb[0]["path"]
     assert picture.read_bytes()[:4] == b"\x89PNG"
     assert picture.with_suffix(".tiff").exists()
+
+
+def test_commands_on_files_make_the_daemons_very_products(night, shared_data, tmp_path, monkeypatch, capsys):
+    source = shared_data / "arcsat-2025-06-01"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AVCD_HOME", raising=False)
+    call = Call(capsys)
+
+    def combine(kind: str, pattern: str, *words: str) -> str:
+        name = f"{kind}.fits"
+        assert call("combine", *sorted(source.glob(pattern)), "--type", kind, *words, "-o", name).code == 0
+        return name
+
+    bias = combine("bias", "Bias*")
+    dark = combine("dark", "Dark*", "--bias", bias)
+    flat = combine("flat", "domeflat_g_*", "--bias", bias)
+    bad = night.archive / products(night, "bad_pixel_mask")[0]["path"]
+    light = next(source.glob("Cats_Eye_Nebula_g_*"))
+    said = call("reduce", light, "--bias", bias, "--dark", dark, "--flat", flat, "--bad-pixels", bad, "--solve",
+                "-o", "reduced.fits")  # fmt: skip
+    assert said.code == 0, said.err
+    theirs = {one["id"]: night.archive / one["path"] for one in rows(night, "products")}
+    for name in (bias, dark, flat, "reduced.fits"):
+        with fits.open(name) as mine, fits.open(theirs[fits.getval(name, "AVCDID")]) as its:
+            for plane in ("SCI", "MASK", "UNCERT"):
+                np.testing.assert_array_equal(mine[plane].data, its[plane].data)
+            assert repr(mine[0].header) == repr(its[0].header)
 
 
 def test_a_second_run_does_no_work(night):

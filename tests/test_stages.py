@@ -16,7 +16,7 @@ from avcd.products import ImageContent, read_image_product, write_image_fits
 from avcd.recipes import load_recipes
 from avcd.runner.worker import Workplace, open_inputs
 from avcd.simulate.camera import Camera
-from avcd.stages import Output, run_stage
+from avcd.stages import Output, run_stage, stage_of
 from avcd.work import Claim, JobInput
 
 CAMERA = Camera(240, 260, 3, hot_fraction=2e-3)
@@ -312,3 +312,7 @@ def test_master_flats_carry_the_gain_of_the_camera(masters):
     assert metrics["gain_e_per_adu"] == pytest.approx(CAMERA.gain_e_per_adu, rel=0.05)
     assert abs(metrics["gain_e_per_adu"] - CAMERA.gain_e_per_adu) < 4 * metrics["gain_error"]
     assert metrics["read_noise_e"] == pytest.approx(CAMERA.read_noise_e, rel=0.08)
+
+
+def test_every_kind_of_product_has_its_stage():
+    assert all(callable(stage_of(kind)) for kind in ProductKind)

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 from avcd.frame import ProductKind
-from avcd.stages.colour import compose_colour
-from avcd.stages.masters import build_bad_pixels, build_bias, build_dark, build_flat
 from avcd.stages.output import Opener, Output, OutputFile, Work
-from avcd.stages.pictures import draw_preview
-from avcd.stages.science import extract_sources, reduce_science
-from avcd.stages.stacks import combine_observation
 from avcd.work import Claim
 
-__all__ = ["Opener", "Output", "OutputFile", "Work", "run_stage"]
+__all__ = ["Opener", "Output", "OutputFile", "Work", "run_stage", "stage_of"]
 
-_STAGES: dict[ProductKind, Callable[[Work], Output]] = {
-    ProductKind.MASTER_BIAS: build_bias,
-    ProductKind.MASTER_DARK: build_dark,
-    ProductKind.MASTER_FLAT: build_flat,
-    ProductKind.BAD_PIXEL_MASK: build_bad_pixels,
-    ProductKind.REDUCED: reduce_science,
-    ProductKind.SOURCES: extract_sources,
-    ProductKind.STACK: combine_observation,
-    ProductKind.RGB: compose_colour,
-    ProductKind.PREVIEW: draw_preview,
+# Module and function of each kind; a module is loaded with its first job, for a master needs nothing of what a stack does.
+_STAGES: dict[ProductKind, tuple[str, str]] = {
+    ProductKind.MASTER_BIAS: ("masters", "build_bias"),
+    ProductKind.MASTER_DARK: ("masters", "build_dark"),
+    ProductKind.MASTER_FLAT: ("masters", "build_flat"),
+    ProductKind.BAD_PIXEL_MASK: ("masters", "build_bad_pixels"),
+    ProductKind.REDUCED: ("science", "reduce_science"),
+    ProductKind.SOURCES: ("science", "extract_sources"),
+    ProductKind.STACK: ("stacks", "combine_observation"),
+    ProductKind.RGB: ("colour", "compose_colour"),
+    ProductKind.PREVIEW: ("pictures", "draw_preview"),
 }
+
+
+def stage_of(kind: ProductKind) -> Callable[[Work], Output]:
+    """The function that makes the content of a kind's products."""
+    module, name = _STAGES[kind]
+    found: Callable[[Work], Output] = getattr(import_module(f"avcd.stages.{module}"), name)
+    return found
 
 
 def run_stage(claim: Claim, open_input: Opener, memory_bytes: int) -> Output:
@@ -36,4 +40,4 @@ def run_stage(claim: Claim, open_input: Opener, memory_bytes: int) -> Output:
     AvcdError
         ProcessingError when the inputs cannot give this product; FrameError when one cannot be read.
     """
-    return _STAGES[claim.spec.kind](Work(claim, open_input, memory_bytes))
+    return stage_of(claim.spec.kind)(Work(claim, open_input, memory_bytes))

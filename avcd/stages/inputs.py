@@ -26,6 +26,11 @@ def read_raw(work: Work, one: JobInput) -> tuple[np.ndarray, fits.Header]:
     return read_pixels(work.open(one), one.member, one.hdu)
 
 
+def read_mask(work: Work, one: JobInput) -> np.ndarray | None:
+    """The mask plane of a frame that one of avcd's commands has prepared; None of any other."""
+    return read_product(work, one).mask if one.origin == "product" else None
+
+
 def read_ccd(work: Work, one: JobInput | None) -> CCDData | None:
     """A master, delivered or built, as CCDData with the mask plane (uint16) and uncertainty it has; None for None."""
     if one is None:
@@ -78,14 +83,14 @@ def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSo
                 path = Path(spool) / f"{index}.npy"
                 np.save(path, image)
                 image = np.load(path, mmap_mode="r")
-            sources[index] = ArraySource(image)
+            sources[index] = ArraySource(image, read_mask(work, inputs[index]))
         yield [sources[index] for index in range(len(inputs))]
         sources.clear()
 
 
 def _in_place(work: Work, one: JobInput) -> FileSource | None:
     """A frame whose rows can be read from its file; None for what must be decoded as a whole."""
-    if one.member:
+    if one.member or one.origin == "product":
         return None
     path = work.open(one)
     found = locate_pixels(path, one.hdu)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from astropy.io import fits
 
-from avcd.cards import describe, inherit
+from avcd.cards import describe, inherit, with_read_noise
 from avcd.named_defects import Area
 from avcd.reduction.defects import add_named, find_bad_pixels
 from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
@@ -98,4 +98,6 @@ def _output(work: Work, master: Master, raw: list[JobInput], applied: Iterable[s
         steps=notes,
         combined=len(raw) - len(left_out),
     )
+    if "read_noise_adu" in master.metrics:
+        header = with_read_noise(header, master.metrics["read_noise_adu"])
     return image_output(work, master.ccd, header, master.metrics, warnings=notes)

@@ -13,14 +13,14 @@ from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd.cards import describe, inherit, with_world
 from avcd.errors import ProcessingError
-from avcd.frame import CalibLevel, Frame, Wcs
+from avcd.frame import CalibLevel, Frame, MaskBit, Wcs
 from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
 from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
 from avcd.sky.quality import measure_quality
 from avcd.sky.reference import Tycho2
 from avcd.sky.solving import Solution, hint_from, solve_field
-from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_product, read_raw
+from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_mask, read_product, read_raw
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import image_output, table_output
 from avcd.work import JobInput
@@ -76,7 +76,8 @@ def _calibrate(work: Work, frame: Frame, data: np.ndarray) -> Reduced:
         saturation_adu=frame.saturation_adu,
         pedestal_adu=frame.pedestal_adu,
     )
-    return reduce_frame(CCDData(data, unit=unit), masters, detector, frame.exposure_s, work.claim.spec.parameters)
+    raw = CCDData(data, unit=unit, mask=read_mask(work, work.inputs("raw")[0]))
+    return reduce_frame(raw, masters, detector, frame.exposure_s, work.claim.spec.parameters)
 
 
 def _residue_warnings(work: Work, metrics: Mapping[str, float], parameters: Mapping[str, Any]) -> list[str]:
@@ -124,7 +125,12 @@ def _has_bias(dark: JobInput | None) -> bool | None:
 
 
 def _mask_of(work: Work, one: JobInput | None) -> np.ndarray | None:
-    return None if one is None else read_product(work, one).mask
+    """The bits of a bad pixel mask; one that was delivered names pixels by any number but zero."""
+    if one is None:
+        return None
+    if one.origin == "frame":
+        return np.where(read_raw(work, one)[0] != 0, np.uint16(MaskBit.USER), np.uint16(0))
+    return read_product(work, one).mask
 
 
 def _saturation(frame: Frame, ccd: CCDData) -> float | None:

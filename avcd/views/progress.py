@@ -47,9 +47,9 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
-    def counter(self, description: str) -> Callable[[str], None]:
-        """A new bar that counts; call what is returned with the name of each thing that is done."""
-        task = self._task(description)
+    def counter(self, description: str, total: int | None = None) -> Callable[[str], None]:
+        """A new bar that counts (up to ``total``); call what is returned with the name of each thing that is done."""
+        task = self._task(description, total)
 
         def step(name: str) -> None:
             self._progress.update(task, advance=1, last=name)
@@ -61,8 +61,8 @@ class Bars:
         for task in self._progress.tasks:
             self._progress.update(task.id, total=task.completed, last="")
 
-    def _task(self, description: str) -> TaskID:
-        return self._progress.add_task(description, total=None, last="")
+    def _task(self, description: str, total: int | None = None) -> TaskID:
+        return self._progress.add_task(description, total=total, last="")
 
 
 class DaemonBars(Bars):

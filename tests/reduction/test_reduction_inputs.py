@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from astropy.nddata import CCDData, StdDevUncertainty
 
+from avcd.reduction.arithmetic import OPERATIONS, calculate
+from avcd.reduction.background import estimate_background, subtract_background
 from avcd.reduction.calibrate import Detector, Masters, reduce_frame
+from avcd.reduction.cleaning import clean_cosmic_rays
 from avcd.reduction.combine import ArraySource, combine_frames
 from avcd.reduction.defects import find_bad_pixels
 from avcd.reduction.figures import (
@@ -19,8 +22,10 @@ from avcd.reduction.figures import (
     measure_structure,
     take_sample,
 )
+from avcd.reduction.gain import gain_from_flats
 from avcd.reduction.masters import build_master_bias, build_master_dark, build_master_flat
 from avcd.reduction.noise import clipped_sigma, mad_sigma, read_noise_from_biases
+from avcd.reduction.overscan import Section, subtract_overscan, trim
 from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
 
 
@@ -75,7 +80,33 @@ def residues(frames, ccds, parameters):
     measure_sky_gradient(frames[0].data, frames[0].mask != 0)
 
 
-STAGES = [combine, bias, dark, flat, defects, reduce, reduce_in_adu, measure, figures, residues]
+def overscan(frames, ccds, parameters):
+    for degree in (None, 2):
+        subtract_overscan(frames[0], Section(121, 130, 1, 110), degree=degree)
+    trim(frames[0], Section(1, 120, 1, 110))
+
+
+def background(frames, ccds, parameters):
+    subtract_background(frames[0], estimate_background(frames[0]))
+
+
+def cleaning(frames, ccds, parameters):
+    for gain in (1.6, None):
+        clean_cosmic_rays(frames[0], parameters["reduced"], gain_e_per_adu=gain, saturation=50000)
+
+
+def gain(frames, ccds, parameters):
+    gain_from_flats(frames[0].data, frames[1].data, ccds["bias"].data, 5.0)
+
+
+def arithmetic(frames, ccds, parameters):
+    for operation in OPERATIONS:
+        calculate(frames[0], operation, frames[1])
+        calculate(frames[0], operation, 3.0)
+
+
+STAGES = [combine, bias, dark, flat, defects, reduce, reduce_in_adu, measure, figures, residues,
+          overscan, background, arithmetic, cleaning, gain]  # fmt: skip
 
 
 def frozen(ccd: CCDData) -> CCDData:

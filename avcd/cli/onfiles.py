@@ -1,0 +1,148 @@
+"""What commands on files have in common: opening, doing one after the other, bars, and what is said at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from avcd.errors import AvcdError, UsageError
+from avcd.headers.profiles import Profiles, load_profiles
+from avcd.standalone.inputs import FrameFile, open_files
+from avcd.standalone.outputs import Done, Task, place_outputs, run_task
+from avcd.standalone.planning import memory_bytes
+from avcd.views.progress import Bars
+
+Plan = tuple[Task, Sequence[str]]
+
+
+@dataclass
+class Session:
+    """One call of a command on files: a file that is bad is named on standard error, and does not stop the others."""
+
+    force: bool
+    memory_bytes: int
+    profiles: Profiles
+    failed: bool = False
+
+    @classmethod
+    def start(cls, *, force: bool, mem_limit: str) -> Session:
+        """Begin; ``mem_limit`` is the option's text."""
+        return cls(force, memory_bytes(mem_limit), load_profiles())
+
+    def warn(self, text: str) -> None:
+        """Say something that is no failure."""
+        typer.echo(f"avcd: {text}", err=True)
+
+    def fail(self, name: object, error: Exception) -> None:
+        """Say what went wrong; the command goes on, and its exit code will be 1."""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else None
+        self.warn(f"{name}: {reason or error or type(error).__name__}")
+        self.failed = True
+
+    def open_one(self, option: str, path: Path | None) -> FrameFile | None:
+        """The image of a file that an option names; None for None.
+
+        Raises
+        ------
+        UsageError
+            It cannot be read, or holds several: without it nothing can be done.
+        """
+        if path is None:
+            return None
+        try:
+            found = open_files(path, self.profiles)
+        except (AvcdError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise UsageError(f"{option} {path}: {reason or error}") from None
+        if len(found) != 1:
+            raise UsageError(f"{option} {path}: there are {len(found)} images in it; name a file of one")
+        return found[0]
+
+    def open_dark(self, path: Path | None, with_bias: bool | None) -> FrameFile | None:
+        """The dark that ``--dark`` names, with what the observer says of its bias.
+
+        Raises
+        ------
+        UsageError
+            It cannot be read, or says itself otherwise.
+        """
+        dark = self.open_one("--dark", path)
+        if dark is None or with_bias is None:
+            return dark
+        if dark.bias_removed is not None and dark.bias_removed is with_bias:
+            said = "was removed" if dark.bias_removed else "is in it still"
+            raise UsageError(f"--dark {path}: it says itself that its bias {said}; leave the option away")
+        return dark.with_values(bias_included=with_bias)
+
+    def open_all(self, paths: Sequence[Path]) -> list[FrameFile]:
+        """The images of all files that can be read."""
+        found: list[FrameFile] = []
+        with bar("reading", len(paths)) as step:
+            for path in paths:
+                try:
+                    found += open_files(path, self.profiles)
+                except (AvcdError, OSError) as error:
+                    self.fail(path, error)
+                step(path.name)
+        return found
+
+    def run_each(self, paths: Sequence[Path], out: Path, suffix: str, plan: Callable[[FrameFile, Path], Plan]) -> None:
+        """One output for every image."""
+        files = self.open_all(paths)
+        places = place_outputs(out, files, suffix, several=len(paths) > 1)
+        with bar("processing", len(files)) as step:
+            for file, place in zip(files, places, strict=True):
+                self._run(file.name, lambda file=file, place=place: plan(file, place), alone=len(files) == 1)  # type: ignore[misc]
+                step(place.name)
+
+    def run_one(self, out: Path, plan: Callable[[], Plan]) -> None:
+        """One output of all images."""
+        with bar("combining", 1) as step:
+            self._run(str(out), plan, alone=True)
+            step(out.name)
+
+    def _run(self, name: str, plan: Callable[[], Plan], *, alone: bool) -> None:
+        try:
+            task, notes = plan()
+        except UsageError:  # an option is wrong, for every file
+            raise
+        except (AvcdError, OSError) as error:
+            self.fail(name, error)
+            return
+        try:
+            done, more = run_task(task, force=self.force)
+        except (AvcdError, OSError, MemoryError) as error:
+            if isinstance(error, UsageError) and alone:
+                raise
+            self.fail(name, AvcdError("out of memory") if isinstance(error, MemoryError) else error)
+            return
+        for text in (*notes, *more):
+            self.warn(f"{name}: {text}")
+        if done is Done.ALREADY:
+            self.warn(f"{task.path} is there already, made of the same files in the same way; --force makes it again")
+        typer.echo(task.path)
+
+    def end(self) -> None:
+        """Leave with exit code 1 where something failed."""
+        if self.failed:
+            raise typer.Exit(1)
+
+
+@contextmanager
+def bar(description: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar on a terminal, for more than one thing to do; elsewhere nothing."""
+    if total < 2 or not is_terminal():
+        yield lambda name: None
+        return
+    with Bars() as bars:
+        yield bars.counter(description, total)
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches standard error."""
+    return sys.stderr.isatty()

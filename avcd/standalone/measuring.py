@@ -1,0 +1,122 @@
+"""Read noise and gain of cameras, from the biases and flats among files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from avcd.errors import ProcessingError
+from avcd.frame import Frame, ImageType
+from avcd.reduction.gain import gain_from_flats
+from avcd.reduction.noise import read_noise_from_biases
+from avcd.standalone.inputs import FrameFile
+
+_MOST_PAIRS = 10  # beyond these nothing is learnt
+_FULL_PART = 0.9  # of the saturation level, above which a flat tells nothing
+COLUMNS = ("camera", "binning", "gain", "night", "filter", "read_noise_adu", "gain_e_per_adu", "gain_scatter", "read_noise_e",
+           "biases", "flats")  # fmt: skip
+
+
+def measure(files: Iterable[FrameFile], warn: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Read noise and gain: one row for each camera and setting, and of flats for each filter.
+
+    Parameters
+    ----------
+    files
+        Biases and flats; others are passed over with a warning.
+    warn
+        Called with what a person should know.
+
+    Yields
+    ------
+    dict
+        ``read_noise_adu`` the mean of the pairs of biases; ``gain_e_per_adu`` the median of the pairs of flats, with their
+        scatter; ``read_noise_e`` where both are known. ``gain`` is the camera's setting as its header has it.
+    """
+    groups: dict[tuple[Any, ...], dict[ImageType, list[FrameFile]]] = {}
+    for file in files:
+        if file.frame.image_type not in (ImageType.BIAS, ImageType.FLAT):
+            warn(f"{file.name}: neither bias nor flat but {file.frame.image_type}: it takes no part")
+            continue
+        groups.setdefault(_setting(file.frame), {}).setdefault(file.frame.image_type, []).append(file)
+    for setting in sorted(groups, key=str):
+        yield from _measure_group(groups[setting], warn)
+
+
+def _setting(frame: Frame) -> tuple[Any, ...]:
+    """What the noise depends on."""
+    return (frame.camera, frame.binning, frame.naxis1, frame.naxis2, frame.gain, frame.offset, frame.readout_mode)
+
+
+def _measure_group(group: dict[ImageType, list[FrameFile]], warn: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    biases = sorted(group.get(ImageType.BIAS, []), key=_in_time)
+    flats = group.get(ImageType.FLAT, [])
+    like = (biases or flats)[0].frame
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row |= {"camera": like.camera, "binning": like.binning, "gain": like.gain, "night": like.night,
+            "biases": len(biases), "flats": 0}  # fmt: skip
+    if len(biases) < 2:
+        warn(f"{like.camera}: {len(biases)} biases; read noise needs two or more of one setting, and so does gain")
+        return
+    bias = np.asarray(np.mean(_pair((biases[0], biases[1])), axis=0, dtype=np.float64))
+    noises = [read_noise_from_biases(*_pair(pair)) for pair in _pairs(biases)]
+    row["read_noise_adu"] = float(np.mean(noises))
+    by_filter: dict[str | None, list[FrameFile]] = {}
+    for one in sorted(flats, key=_in_time):
+        by_filter.setdefault(one.frame.filter, []).append(one)
+    measured = [
+        found
+        for name, some in sorted(by_filter.items(), key=str)
+        if (found := _measure_flats(name, some, bias, row["read_noise_adu"], warn)) is not None
+    ]
+    for found in measured or [{}]:
+        whole = row | found
+        if whole["gain_e_per_adu"] is not None:
+            whole["read_noise_e"] = whole["read_noise_adu"] * whole["gain_e_per_adu"]
+        yield whole
+
+
+def _measure_flats(
+    name: str | None, flats: Sequence[FrameFile], bias: np.ndarray, read_noise_adu: float, warn: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """The gain by the flats of one filter."""
+    title = f"flats of {name or 'no filter'}"
+    gains = []
+    for first, second in _pairs(flats):
+        frames = _pair((first, second))
+        limits = [one.frame.saturation_adu for one in (first, second)]
+        if any(
+            limit is not None and np.median(data) > _FULL_PART * limit
+            for data, limit in zip(frames, limits, strict=True)
+        ):
+            warn(f"{title}: {first.name} or {second.name} is near saturation: that pair takes no part")
+            continue
+        try:
+            gains.append(gain_from_flats(*frames, bias, read_noise_adu))
+        except ProcessingError as error:
+            warn(f"{title}: {first.name}, {second.name}: {error}")
+    if not gains:
+        if len(flats) < 2:
+            warn(f"{title}: one frame; the gain needs two of a filter")
+        return None
+    scatter = float(np.std(gains, ddof=1)) if len(gains) > 1 else None
+    return {"filter": name, "gain_e_per_adu": float(np.median(gains)), "gain_scatter": scatter, "flats": len(flats)}
+
+
+def _pairs(files: Sequence[FrameFile]) -> list[tuple[FrameFile, FrameFile]]:
+    return list(pairwise(files))[:_MOST_PAIRS]
+
+
+def _pair(files: tuple[FrameFile, FrameFile]) -> tuple[np.ndarray, np.ndarray]:
+    first, second = (one.read() for one in files)
+    masked = [
+        np.where(one.mask != 0, np.nan, one.data) if one.mask is not None else one.data for one in (first, second)
+    ]
+    return masked[0], masked[1]
+
+
+def _in_time(file: FrameFile) -> tuple[float, str]:
+    return file.frame.t_min or 0.0, file.id
