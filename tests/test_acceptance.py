@@ -22,6 +22,7 @@ PARAMETERS = {
     kind: tomllib.loads((RECIPES / f"master_{kind}.toml").read_text(encoding="utf-8"))["parameters"]
     for kind in ("bias", "dark", "flat")
 }
+PARAMETERS["flat"] |= {"lowest_level": 0.2, "highest_level": 0.8}
 CAMERA = Camera(200, 240, 7)
 FULL_WELL = 65535.0
 SECONDS = 60.0

@@ -35,6 +35,7 @@ def test_every_example_of_the_page_prints_what_it_shows(capsys, tmp_path, monkey
     make_night(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AVCD_HOME", raising=False)
+    monkeypatch.setenv("COLUMNS", "160")
     call = Call(capsys)
     assert len(examples()) > 10
     for typed, printed in examples():

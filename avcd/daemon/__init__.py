@@ -90,6 +90,7 @@ class Daemon:
         self._wake: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._due: set[str] = {"rescan", "completion", "facts"}
         self._stopping = False
+        self._signal = 0
         self._outdated = True  # there may be frames to translate again
         self._counts = _Counts()
         self._planned: set[str] = set()  # cameras that this daemon has planned
@@ -173,6 +174,8 @@ class Daemon:
             notify("READY=1")
             log.info("watching %s", ", ".join(f"{name}={path}" for name, path in home.roots.items()))
             self._loop(until_idle)
+            if self._signal:
+                log.info("%s: stopping", signal.Signals(self._signal).name)
             self._catalog.analyse()
         finally:
             notify("STOPPING=1")
@@ -215,8 +218,8 @@ class Daemon:
         self._watcher.distrust(root, why)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        log.info("%s: stopping", signal.Signals(number).name)
-        self._stopping = True
+        # Nothing is logged here: the signal may have come amidst a line that is being logged.
+        self._stopping, self._signal = True, number
         self._wake.put("stop")
 
     def _loop(self, until_idle: bool) -> None:
