@@ -10,8 +10,8 @@ import numpy as np
 
 from avcd.errors import ProcessingError
 from avcd.frame import Frame, ImageType
-from avcd.reduction.gain import gain_from_flats
 from avcd.reduction.noise import read_noise_from_biases
+from avcd.reduction.transfer import gain_of_frames
 from avcd.standalone.inputs import FrameFile
 
 _MOST_PAIRS = 10  # beyond these nothing is learnt
@@ -95,7 +95,8 @@ def _measure_flats(
             warn(f"{title}: {first.name} or {second.name} is near saturation: that pair takes no part")
             continue
         try:
-            gains.append(gain_from_flats(*frames, bias, read_noise_adu))
+            light = [np.asarray(one - bias) for one in frames]
+            gains.append(gain_of_frames(light, read_noise_adu).gain_e_per_adu)
         except ProcessingError as error:
             warn(f"{title}: {first.name}, {second.name}: {error}")
     if not gains:

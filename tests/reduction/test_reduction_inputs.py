@@ -22,11 +22,11 @@ from avcd.reduction.figures import (
     measure_structure,
     take_sample,
 )
-from avcd.reduction.gain import gain_from_flats
 from avcd.reduction.masters import build_master_bias, build_master_dark, build_master_flat
 from avcd.reduction.noise import clipped_sigma, mad_sigma, read_noise_from_biases
 from avcd.reduction.overscan import Section, subtract_overscan, trim
 from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
+from avcd.reduction.transfer import gain_of_frames
 
 
 def combine(frames, ccds, parameters):
@@ -96,7 +96,7 @@ def cleaning(frames, ccds, parameters):
 
 
 def gain(frames, ccds, parameters):
-    gain_from_flats(frames[0].data, frames[1].data, ccds["bias"].data, 5.0)
+    gain_of_frames([one.data for one in frames[:2]], 5.0)
 
 
 def arithmetic(frames, ccds, parameters):
