@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -58,11 +60,10 @@ def frames(write):
 
 def test_darks_flats_and_a_list_make_one_mask(call, frames, tmp_path):
     (tmp_path / "bad.yaml").write_text("bad_rows: [12]\n2x2:\n  bad_columns: [5]\n")
-    words = ["badpix", *frames["darks"], frames["flat"], "--named", "bad.yaml", "-o", "mask.fits", "-f", "json"]
+    words = ["badpix", *frames["darks"], frames["flat"], "--named", "bad.yaml", "-o", "mask.fits"]
     said = call(*words)
-    assert said.code == 0
-    (row,) = said.json
-    assert (row["hot_px"], row["dead_px"], row["bad_columns"], row["user_px"]) == (1, 1, 3, SHAPE[1])
+    assert (said.code, said.out) == (0, "mask.fits\n")
+    assert all(one in said.err for one in ("1 hot px", "1 dead px", "3 bad columns", f"{SHAPE[1]} user px"))
     verify_fits(tmp_path / "mask.fits")
     found = read_image_product(tmp_path / "mask.fits")
     truth = np.zeros(SHAPE, np.uint16)
@@ -75,24 +76,26 @@ def test_darks_flats_and_a_list_make_one_mask(call, frames, tmp_path):
     assert fits.getheader(tmp_path / "mask.fits", "MASK")["MSKBIT8"] == "RESPONSE"
 
     before = (tmp_path / "mask.fits").read_bytes()
-    assert call(*words).json[0]["already"] is True
-    other = call("badpix", frames["flat"], "-o", "mask.fits")
-    assert other.code == 2
-    assert "--force replaces it" in other.err
-    assert (tmp_path / "mask.fits").read_bytes() == before
+    assert "is there already" in call(*words).err
     assert call(*words, "--force").code == 0
     assert (tmp_path / "mask.fits").read_bytes() == before
-    assert call("badpix", frames["flat"], "-o", "mask.fits", "--force").code == 0
+    assert call("badpix", frames["flat"], "-o", "mask.fits").code == 0, "another mask is a new version of this file"
     assert (tmp_path / "mask.fits").read_bytes() != before
+    light = frames["light"].read_bytes()
+    other = call("badpix", frames["flat"], "-o", "light.fit")
+    assert (other.code, "not made by this command" in other.err) == (2, True)
+    assert frames["light"].read_bytes() == light
 
 
 def test_a_changed_parameter_counts(call, frames):
-    dim = call("badpix", frames["darks"][0], "-o", "mask.fits", "--set", "hot_sigma=500", "-f", "json")
-    assert dim.json[0]["hot_px"] == 0
+    dim = call("badpix", frames["darks"][0], "-o", "mask.fits", "--set", "hot_sigma=500")
+    assert "hot px" not in dim.err
+    bright = call("badpix", frames["darks"][0], "-o", "mask.fits")
+    assert "1 hot px" in bright.err, "made again: the parameter is part of what the mask is"
     wrong = call("badpix", frames["darks"][0], "-o", "mask.fits", "--set", "hot_sigma=much")
-    assert (wrong.code, "no number" in wrong.err) == (2, True)
+    assert (wrong.code, "looks like" in wrong.err) == (2, True)
     wrong = call("badpix", frames["darks"][0], "-o", "mask.fits", "--set", "hot=5")
-    assert (wrong.code, "there are" in wrong.err) == (2, True)
+    assert (wrong.code, "with a NAME of" in wrong.err) == (2, True)
 
 
 def test_a_list_alone_is_drawn_on_the_size_of_an_image(call, frames, tmp_path):
@@ -109,9 +112,10 @@ def test_a_list_alone_is_drawn_on_the_size_of_an_image(call, frames, tmp_path):
 def test_images_are_repaired_and_what_cannot_be_stays_masked(method, call, frames, tmp_path):
     (tmp_path / "bad.yaml").write_text("bad_pixels: [[51, 61]]\nbad_rectangles: [[100, 120, 100, 120]]\n")
     call("badpix", frames["light"], "--named", "bad.yaml", "-o", "mask.fits")
-    words = ["badpix", frames["light"], "--repair", "mask.fits", "--method", method, "-o", "mended.fits", "-f", "json"]
-    row = call(*words).json[0]
-    assert row["repaired_px"] + row["unrepaired_px"] == 442
+    words = ["badpix", frames["light"], "--repair", "mask.fits", "--method", method, "-o", "mended.fits"]
+    said = call(*words)
+    mended, left = (int(one) for one in re.findall(r"(\d+) (?:mended|left)", said.err))
+    assert mended + left == 442
     found = read_image_product(tmp_path / "mended.fits")
     raw = fits.getdata(frames["light"])
     assert found.mask[50, 60] == MaskBit.REPAIRED
@@ -120,9 +124,10 @@ def test_images_are_repaired_and_what_cannot_be_stays_masked(method, call, frame
     untouched = found.mask == 0
     np.testing.assert_array_equal(found.data[untouched], raw[untouched])
     assert found.header["INSTRUME"] == "FLI"
-    assert call(*words).json[0]["already"] is True
-    other = call(*words[:-2], "--set", "repair_radius_px=3")
-    assert (other.code, "--force replaces it" in other.err) == (1, True)
+    assert f"{mended} mended" in str(found.header["HISTORY"])
+    assert "is there already" in call(*words).err
+    wider = call(*words, "--set", "repair_radius_px=3")
+    assert (wider.code, "is there already" in wider.err) == (0, False)
 
 
 def test_one_bad_image_does_not_stop_the_others(call, frames, write, tmp_path):
@@ -130,9 +135,9 @@ def test_one_bad_image_does_not_stop_the_others(call, frames, write, tmp_path):
     mask = write("mask.fits", "Light Frame", np.zeros(SHAPE))
     (tmp_path / "broken.fits").write_text("no FITS at all")
     images = [small, "broken.fits", "none.fits", frames["light"]]
-    said = call("badpix", *images, "--repair", mask, "-o", "mended", "-f", "json")
+    said = call("badpix", *images, "--repair", mask, "-o", "mended")
     assert said.code == 1
-    assert [one["file"] for one in said.json] == ["mended/light.fits"]
+    assert said.out == "mended/light_repaired.fits\n"
     assert all(name in said.err for name in ("small.fits", "broken.fits", "none.fits"))
 
 
@@ -141,7 +146,7 @@ def test_one_bad_image_does_not_stop_the_others(call, frames, write, tmp_path):
     [
         (["light"], "neither dark nor flat"),
         (["flat", "flat", "flat"], "3 flats"),
-        (["flat", "--named", "none.yaml"], "none.yaml: No such file"),
+        (["flat", "--named", "none.yaml"], "none.yaml: there is no such file"),
         (["flat", "--repair", "mask.fits", "--named", "bad.yaml"], "go with finding"),
     ],
 )

@@ -83,7 +83,8 @@ def register(app: typer.Typer) -> None:
         app.command(name)(command)
 
 
-def _session(force: bool = False, mem_limit: str = "2 GiB") -> Session:
+def start_session(force: bool = False, mem_limit: str = "2 GiB") -> Session:
+    """Begin a command on files."""
     from avcd.cli.onfiles import Session
 
     return Session.start(force=force, mem_limit=mem_limit)
@@ -128,7 +129,7 @@ def combine(
     from avcd.standalone.combining import CombineOptions, CombineType, Scale, plan_combination
     from avcd.standalone.outputs import check_out_file
 
-    session = _session(force, mem_limit)
+    session = start_session(force, mem_limit)
     check_out_file(out)
     options = CombineOptions(
         CombineType(kind),
@@ -180,7 +181,7 @@ def reduce(
     """Reduce frames with the masters named: bias, dark, flat, gain, cosmic rays; mask and uncertainty carried."""
     from avcd.standalone.reducing import Calibrations, ReduceOptions, plan_reduction
 
-    session = _session(force, mem_limit)
+    session = start_session(force, mem_limit)
     options = ReduceOptions(
         gain, read_noise, saturation, cosmic_rays, solve, tuple(changes or ()), session.memory_bytes
     )
@@ -221,7 +222,7 @@ def trim(
     """Subtract the overscan and cut it off. Sections are FITS's: the first pixel is 1, both ends belong to them."""
     from avcd.standalone.images import TrimOptions, plan_trim
 
-    session = _session(force, mem_limit)
+    session = start_session(force, mem_limit)
     options = TrimOptions(_section(section), _section(overscan), subtract, method.value, degree)
     session.run_each(
         paths, out, "trimmed", lambda file, path: (plan_trim(file, path, options, session.memory_bytes), [])
@@ -247,7 +248,7 @@ def background(
     """Measure the smooth background under the stars, on a clipped and median-filtered mesh; write it, or subtract it."""
     from avcd.standalone.images import plan_background
 
-    session = _session(force, mem_limit)
+    session = start_session(force, mem_limit)
     limit = session.memory_bytes
     session.run_each(
         paths,
@@ -273,7 +274,7 @@ def imarith(
     """Compute with images: each file and a number, or another file. Masks and uncertainties are carried."""
     from avcd.standalone.images import plan_arithmetic
 
-    session = _session(force, mem_limit)
+    session = start_session(force, mem_limit)
     given = {"add": add, "subtract": subtract, "multiply": multiply, "divide": divide}
     chosen = [(name, text) for name, text in given.items() if text is not None]
     if len(chosen) != 1:
@@ -300,7 +301,7 @@ def cosmic(
     """Find cosmic rays in frames whose bias was subtracted (L.A.Cosmic), mask and replace them."""
     from avcd.standalone.images import CosmicOptions, plan_cosmic
 
-    session = _session(force, mem_limit)
+    session = start_session(force, mem_limit)
     options = CosmicOptions(gain, read_noise, saturation, tuple(changes or ()))
     session.run_each(
         paths, out, "clean", lambda file, path: (plan_cosmic(file, path, options, session.memory_bytes), [])
@@ -312,7 +313,7 @@ def noise(paths: FilesArgument, form: FormatOption = Format.TABLE) -> None:
     """Read noise and gain of each camera, from the pairs of biases and flats among the files. Changes nothing."""
     from avcd.standalone.measuring import COLUMNS, measure
 
-    session = _session()
+    session = start_session()
     files = session.open_all(paths)
     rows = list(measure(files, session.warn))
     print_rows(rows, form, COLUMNS, expected=not session.failed)

@@ -28,7 +28,7 @@ _SAID = {"add": "added", "subtract": "subtracted", "multiply": "multiplied with"
 
 
 @dataclass(frozen=True)
-class _Made:
+class Stage:
     """What a stage leaves: pixels, header, and sentences for HISTORY and for people."""
 
     ccd: CCDData
@@ -37,14 +37,15 @@ class _Made:
     notes: Sequence[str] = ()
 
 
-def _task(
+def stage_of_image(
     command: str,
     inputs: Sequence[tuple[str, FrameFile]],
     parameters: Mapping[str, Any],
     out: Path,
     limit_bytes: int,
-    stage: Callable[[CCDData], _Made],
+    stage: Callable[[CCDData], Stage],
 ) -> Task:
+    """The task of a command that works on one image, the first of its inputs."""
     first = inputs[0][1]
     check_memory(first.frame, limit_bytes)
     known = {name: value for name, value in parameters.items() if value is not None}
@@ -54,7 +55,7 @@ def _task(
     )
 
 
-def _make(file: FrameFile, signed: Signed, stage: Callable[[CCDData], _Made]) -> tuple[Writer, Sequence[str]]:
+def _make(file: FrameFile, signed: Signed, stage: Callable[[CCDData], Stage]) -> tuple[Writer, Sequence[str]]:
     made = stage(file.read())
     level = max(file.frame.calib_level, CalibLevel.RAW)
     header = sign(made.header, signed.identity, signed.kind, signed.recipe, signed.version, level, made.steps)
@@ -95,7 +96,7 @@ def plan_trim(file: FrameFile, out: Path, options: TrimOptions, limit_bytes: int
         "degree": options.degree if overscan else None,
     }
 
-    def stage(ccd: CCDData) -> _Made:
+    def stage(ccd: CCDData) -> Stage:
         header = inherit(ccd.header, keep_world=True)
         steps, found, saturation = [], ccd, file.frame.saturation_adu
         if overscan is not None:
@@ -111,9 +112,9 @@ def plan_trim(file: FrameFile, out: Path, options: TrimOptions, limit_bytes: int
             steps.append(f"trimmed to {section}")
         if saturation is not None and str(found.unit) == "adu":
             header = with_saturation(header, saturation)  # else it would be known by the raw file's 16 bits alone
-        return _Made(found, with_pedestal(header, pedestal_of(ccd.header)), steps)
+        return Stage(found, with_pedestal(header, pedestal_of(ccd.header)), steps)
 
-    return _task("trim", [("frame", file)], parameters, out, limit_bytes, stage)
+    return stage_of_image("trim", [("frame", file)], parameters, out, limit_bytes, stage)
 
 
 def plan_background(
@@ -122,15 +123,15 @@ def plan_background(
     """The task that measures a file's background, or subtracts it."""
     parameters = {"box_px": box_px, "filter_boxes": filter_boxes, "subtract": subtract}
 
-    def stage(ccd: CCDData) -> _Made:
+    def stage(ccd: CCDData) -> Stage:
         found = estimate_background(ccd, box_px=box_px, filter_boxes=filter_boxes)
         header = with_pedestal(inherit(ccd.header, keep_world=True), pedestal_of(ccd.header))
         said = f"background of boxes of {box_px} px: median {found.median:.6g}, scatter {found.sigma:.6g} {ccd.unit}"
         if subtract:
-            return _Made(subtract_background(ccd, found), header, [f"{said}; subtracted"])
-        return _Made(CCDData(found.level, unit=ccd.unit), header, [said])
+            return Stage(subtract_background(ccd, found), header, [f"{said}; subtracted"])
+        return Stage(CCDData(found.level, unit=ccd.unit), header, [said])
 
-    return _task("background", [("frame", file)], parameters, out, limit_bytes, stage)
+    return stage_of_image("background", [("frame", file)], parameters, out, limit_bytes, stage)
 
 
 def plan_arithmetic(file: FrameFile, out: Path, operation: str, operand: FrameFile | float, limit_bytes: int) -> Task:
@@ -151,14 +152,14 @@ def plan_arithmetic(file: FrameFile, out: Path, operation: str, operand: FrameFi
         parameters["number"] = operand
         named = f"{operand:g}"
 
-    def stage(ccd: CCDData) -> _Made:
+    def stage(ccd: CCDData) -> Stage:
         second = _with_pedestal_added(operand.read()) if isinstance(operand, FrameFile) else operand
         found = calculate(_with_pedestal_added(ccd), operation, second)
         unknown = ccd.uncertainty is not None and found.uncertainty is None
         notes = [f"{named} has no uncertainty: that of the result is not known"] if unknown else []
-        return _Made(found, inherit(ccd.header, keep_world=True), [f"{_SAID[operation]}: {named}"], notes)
+        return Stage(found, inherit(ccd.header, keep_world=True), [f"{_SAID[operation]}: {named}"], notes)
 
-    return _task("imarith", inputs, parameters, out, limit_bytes, stage)
+    return stage_of_image("imarith", inputs, parameters, out, limit_bytes, stage)
 
 
 def _with_pedestal_added(ccd: CCDData) -> CCDData:
@@ -197,7 +198,7 @@ def plan_cosmic(file: FrameFile, out: Path, options: CosmicOptions, limit_bytes:
         saturation *= options.gain_e_per_adu or frame.gain_e_per_adu or 1.0
     known = {"gain_e_per_adu": gain, "read_noise_e": noise, "saturation": saturation}
 
-    def stage(ccd: CCDData) -> _Made:
+    def stage(ccd: CCDData) -> Stage:
         notes = []
         if gain is None and file.unit == "adu":
             notes.append("the gain is not known: faint cosmic rays are not found; give --gain")
@@ -208,6 +209,6 @@ def plan_cosmic(file: FrameFile, out: Path, options: CosmicOptions, limit_bytes:
         found, struck = clean_cosmic_rays(
             _with_pedestal_added(ccd), search, gain_e_per_adu=gain, read_noise_e=noise, saturation=saturation
         )
-        return _Made(found, inherit(ccd.header, keep_world=True), [f"cosmic rays replaced: {struck} pixels"], notes)
+        return Stage(found, inherit(ccd.header, keep_world=True), [f"cosmic rays replaced: {struck} pixels"], notes)
 
-    return _task("cosmic", [("frame", file)], {**search, **known}, out, limit_bytes, stage)
+    return stage_of_image("cosmic", [("frame", file)], {**search, **known}, out, limit_bytes, stage)
