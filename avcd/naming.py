@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
 CANARY_PREFIX = ".avcd-canary-"  # of files that avcd itself puts into a drop directory for a moment, where it may
 
 
+@functools.lru_cache(maxsize=4096)
 def slug(text: str | None, default: str = "unknown") -> str:
     """``text`` as lower-case ASCII words joined by hyphens, safe in any file name; ``default`` when nothing is left.
 

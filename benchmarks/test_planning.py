@@ -134,7 +134,7 @@ class Associator:
     def __call__(self, identity: str):
         with self._catalog.read() as connection:
             frame = row_to_frame(frame_rows(connection, [identity])[identity])
-        masters = self._catalog.masters(frame.camera)
+            masters = self._catalog.masters(connection, frame.camera)
         if masters is not self._masters:
             self._masters = masters
             snapshot = Snapshot(camera=frame.camera, subjects=frozenset(), masters=masters)

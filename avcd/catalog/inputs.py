@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from avcd.catalog.models import file_frames, files, frames, metrics, product_inputs, products
 from avcd.catalog.rows import FRAME_FIELDS, metric_from_row, product_to_spec, row_to_frame
@@ -14,6 +14,10 @@ from avcd.frame import InputRef, Wcs
 from avcd.work import JobInput
 
 _PLAIN = (".fit", ".fits", ".fts")
+# Built once: for a single frame, building it takes five times as long as running it.
+_FRAMES = select(*(frames.c[name] for name in (*FRAME_FIELDS, "camera", "first_seen"))).where(
+    frames.c.id.in_(bindparam("ids", expanding=True))
+)
 
 
 def resolve_inputs(connection: Connection, references: Sequence[InputRef]) -> tuple[JobInput, ...]:
@@ -84,8 +88,7 @@ def _rows_of(connection: Connection, table: Any, ids: Iterable[str]) -> list[dic
 
 def frame_rows(connection: Connection, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The rows of frames by id, without cards and header."""
-    columns = [frames.c[name] for name in (*FRAME_FIELDS, "camera", "first_seen")]
-    found = (row for some in chunks(ids) for row in fetch(connection, select(*columns).where(frames.c.id.in_(some))))
+    found = (row for some in chunks(ids) for row in fetch(connection, _FRAMES, {"ids": some}))
     return {row["id"]: row for row in found}
 
 

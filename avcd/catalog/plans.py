@@ -210,7 +210,7 @@ class _Application:
                 for position, one in enumerate(planned.inputs)
             ]
         upsert(self._connection, jobs, ("id",), rows, keep=("attempts",))
-        for some in chunks([row["id"] for row in rows]):
+        for some in chunks([row["id"] for row in rows if row["id"] in self._jobs]):
             self._connection.execute(delete(job_inputs).where(job_inputs.c.job.in_(some)))
         if inputs:
             self._connection.execute(insert(job_inputs), inputs)

@@ -135,10 +135,12 @@ def job_to_row(camera: str, planned: ProductSpec | Blocked) -> dict[str, Any]:
         "priority": planned.priority if isinstance(planned, ProductSpec) else 0,
         **{name: getattr(planned, name) for name in _ABOUT},
     }
-    inputs = [[one.role, one.id, one.origin] for one in planned.inputs]
-    digest = hashlib.sha256((spec or "").encode())
-    digest.update(canonical_json([row, inputs]).encode())
-    return {**row, "spec": spec, "digest": digest.hexdigest()}
+    if spec is None:
+        inputs = [[one.role, one.id, one.origin] for one in planned.inputs]
+        whole = canonical_json([row, inputs])
+    else:  # all but the camera is in the spec
+        whole = f"{camera}\n{spec}"
+    return {**row, "spec": spec, "digest": hashlib.sha256(whole.encode()).hexdigest()}
 
 
 def metric_to_row(subject: str, name: str, value: float | int | str | bool | None) -> dict[str, Any]:

@@ -343,9 +343,11 @@ def chunks(values: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
         yield found
 
 
-def fetch(connection: Connection, statement: Executable) -> list[dict[str, Any]]:
+def fetch(
+    connection: Connection, statement: Executable, parameters: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """All rows of a statement as dictionaries."""
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    return [dict(row) for row in connection.execute(statement, parameters).mappings()]
 
 
 def fetch_first(connection: Connection, statement: Executable) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
 from avcd.catalog.candidates import Reach, changed_masters, concerned, masters_of
 from avcd.catalog.closures import last_closures
@@ -28,6 +28,7 @@ from avcd.frame import (
     Wcs,
 )
 
+_VERSION_OF_MASTERS = select(cameras.c.masters_version).where(cameras.c.name == bindparam("camera"))
 _FACTS = tuple(products.c[name] for name in ("id", "kind", "slot", "status", "wcs", "published", "held"))
 
 
@@ -94,16 +95,11 @@ class Snapshots(Database):
             camera's other groups offer. None: all facts of the camera.
         """
         with self.read() as connection:
-            return _snapshot(connection, camera, subjects, () if subjects is None else self._of(connection, camera))
+            return _snapshot(connection, camera, subjects, () if subjects is None else self.masters(connection, camera))
 
-    def masters(self, camera: str) -> tuple[Master, ...]:
-        """Every master of a camera that may serve, as it was planned."""
-        with self.read() as connection:
-            return self._of(connection, camera)
-
-    def _of(self, connection: Connection, camera: str) -> tuple[Master, ...]:
-        """The masters of a camera, read again only when a plan changed them."""
-        version = connection.execute(select(cameras.c.masters_version).where(cameras.c.name == camera)).scalar()
+    def masters(self, connection: Connection, camera: str) -> tuple[Master, ...]:
+        """Every master of a camera that may serve, as it was planned; read again only when a plan changed them."""
+        version = connection.execute(_VERSION_OF_MASTERS, {"camera": camera}).scalar()
         held = self._masters.get(camera)
         if held is None or held[0] != version:
             self._masters[camera] = held = (version, tuple(masters_of(connection, camera)))
