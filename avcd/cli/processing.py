@@ -179,6 +179,7 @@ def reduce(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Reduce frames with the masters named: bias, dark, flat, gain, cosmic rays; mask and uncertainty carried."""
+    from avcd.stages import HeldMasters
     from avcd.standalone.reducing import Calibrations, ReduceOptions, plan_reduction
 
     session = start_session(force, mem_limit)
@@ -190,6 +191,7 @@ def reduce(
         session.open_dark(dark, dark_with_bias),
         tuple(found for path in flats or () if (found := session.open_one("--flat", path))),
         session.open_one("--bad-pixels", bad_pixels),
+        HeldMasters(session.memory_bytes // 2),
     )
     session.run_each(paths, out, "reduced", lambda file, path: plan_reduction(file, path, options, calibrations))
     session.end()

@@ -29,6 +29,8 @@ from avcd.reduction.transfer import gain_of_frames
 _MEMORY = 512 * 2**20
 _STEP_ROWS = 16  # of the first frame, on which the step of its numbers is measured
 _CELL_COLUMNS = 256  # beside the rows of a strip: what the gain is measured on
+_NOISE_PX = 2_000_000  # of a bias, on which read noise is measured, in so many bands of rows:
+_NOISE_BANDS = 32
 _PAIRS = 3  # of bias frames; each gives the read noise to a part in a thousand
 
 
@@ -83,6 +85,7 @@ def build_master_bias(
     params: Mapping[str, Any],
     *,
     full_well_adu: float | None = None,
+    figures: bool = True,
     memory_bytes: int = _MEMORY,
 ) -> Master:
     """The clipped mean of bias frames.
@@ -94,6 +97,8 @@ def build_master_bias(
         Of the recipe: method, low_sigma, high_sigma.
     full_well_adu
         The level at which the detector saturates; None: not known.
+    figures
+        Whether the master is measured, beyond its read noise.
 
     Returns
     -------
@@ -102,12 +107,22 @@ def build_master_bias(
         measures.
     """
     combined = _combine(sources, params, memory_bytes, step_of(sources[0]))
-    metrics = _figures(combined, sources, params) | _fill(combined, full_well_adu)
-    full = [one.rows(0, one.shape[0])[0] for one in sources[: _PAIRS + 1]]
-    noises = [read_noise_from_biases(first, second) for first, second in pairwise(full)]
+    metrics = _figures(combined, sources, params) | _fill(combined, full_well_adu) if figures else {}
+    parts = [_noise_part(one) for one in sources[: _PAIRS + 1]]
+    noises = [read_noise_from_biases(first, second) for first, second in pairwise(parts)]
     if noises:
         metrics["read_noise_adu"] = float(np.mean(noises))
     return Master(_ccd(combined, "adu"), metrics, _few(len(sources)))
+
+
+def _noise_part(source: FrameSource) -> np.ndarray:
+    """Rows spread over a frame, enough of them to tell its noise to a part in two thousand; all of a small frame's."""
+    ny, nx = source.shape
+    height = min(ny, -(-_NOISE_PX // (nx * _NOISE_BANDS)))
+    if height * _NOISE_BANDS >= ny:
+        return source.rows(0, ny)[0]
+    starts = np.linspace(0, ny - height, _NOISE_BANDS).astype(int)
+    return np.concatenate([source.rows(start, start + height)[0] for start in starts.tolist()])
 
 
 def build_master_dark(
@@ -117,6 +132,7 @@ def build_master_dark(
     *,
     exposure_s: float | None = None,
     full_well_adu: float | None = None,
+    figures: bool = True,
     memory_bytes: int = _MEMORY,
 ) -> Master:
     """The clipped mean of darks of one exposure, each less the master bias where one is given.
@@ -140,6 +156,8 @@ def build_master_dark(
     corrected = [_corrected(one, bias) for one in sources]
     combined = _combine(corrected, params, memory_bytes, step_of(sources[0]))
     ccd = _ccd(combined, "adu")
+    if not figures:
+        return Master(_with_uncertainty_of(ccd, bias), {}, _few(len(sources)))
     metrics = _figures(combined, corrected, params) | _fill(combined, full_well_adu, bias)
     metrics |= {"bias_included": float(bias is None)} | count_spots(ccd.data, combined.mask)
     if exposure_s:
@@ -157,6 +175,7 @@ def build_master_flat(
     *,
     full_well_adu: Sequence[float | None] | None = None,
     read_noise_adu: float | None = None,
+    figures: bool = True,
     memory_bytes: int = _MEMORY,
 ) -> Master:
     """Flats less bias and dark, each scaled to its median, combined, and normalised to a median of one.
@@ -207,17 +226,23 @@ def build_master_flat(
     corrected = [CorrectedSource(sources[index], offset, offset_mask, 1.0 / found[index]) for index in chosen]
     combined = _combine(corrected, params, memory_bytes, step_of(sources[0]) / float(np.median(levels)))
     ccd, dead = _normalised(combined, float(params["lowest_response"]))
-    metrics = _figures(combined, corrected, params, levels) | {
-        "level": float(np.median(levels)),
-        "level_lowest": min(levels),
-        "level_highest": max(levels),
-        "frames_left_out": float(len(left_out)),
-        "frames_outside": float(len(used_outside)),
-        "frames_missing": float(max(0, minimum - len(chosen))),
-        "dead_px": int(np.count_nonzero(dead)),
-        "vignetting": float(np.percentile(ccd.data[~dead], 1)) if not dead.all() else float("nan"),
-    }
-    metrics |= count_spots(ccd.data, np.asarray(ccd.mask)) | _gain(corrected, levels, combined, read_noise_adu)
+    metrics = (
+        {}
+        if not figures
+        else _figures(combined, corrected, params, levels)
+        | {
+            "level": float(np.median(levels)),
+            "level_lowest": min(levels),
+            "level_highest": max(levels),
+            "frames_left_out": float(len(left_out)),
+            "frames_outside": float(len(used_outside)),
+            "frames_missing": float(max(0, minimum - len(chosen))),
+            "dead_px": int(np.count_nonzero(dead)),
+            "vignetting": float(np.percentile(ccd.data[~dead], 1)) if not dead.all() else float("nan"),
+        }
+    )
+    if figures:
+        metrics |= count_spots(ccd.data, np.asarray(ccd.mask)) | _gain(corrected, levels, combined, read_noise_adu)
     notes = [*_few(len(chosen))]
     if None in wells:
         notes.append("the full well is not known: the level of the flats was not judged")

@@ -169,7 +169,7 @@ def _made(path: Path, member: str) -> Made:
     try:
         if not name.endswith((".gz", ".bz2")):  # which bring sums of their own
             verify_fits(path)
-        content = read_image_product(path)
+        content = read_image_product(path, pixels=False)
     except ProductError as error:
         raise ProductError(
             f"it says that avcd made it (AVCDID), but it was changed since: {error}; "
