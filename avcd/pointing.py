@@ -9,6 +9,7 @@ part in a thousand above 20 degrees.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 _J2000_MJD = 51544.5
@@ -135,7 +136,9 @@ def barycentric_jd(ra_deg: float, dec_deg: float, mjd: float) -> float:
     from astropy.coordinates import get_body_barycentric  # takes longer to load than all else here
     from astropy.time import Time
 
-    moment = Time(mjd, format="mjd", scale="utc").tdb
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of years whose leap seconds are not known yet: a second, then
+        moment = Time(mjd, format="mjd", scale="utc").tdb
     earth = get_body_barycentric("earth", moment, ephemeris="builtin").get_xyz().to_value("km")
     ra, dec = math.radians(ra_deg), math.radians(dec_deg)
     towards = (math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec))

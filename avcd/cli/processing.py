@@ -64,6 +64,11 @@ class _Scale(StrEnum):
     EXPOSURE = "exposure"
 
 
+class _Compat(StrEnum):
+    ASTEP = "astep"
+    ITELESCOPE = "itelescope"
+
+
 class _Level(StrEnum):
     MEDIAN = "median"
     MEAN = "mean"
@@ -174,6 +179,10 @@ def reduce(
         typer.Option("--cosmic/--no-cosmic", help="Whether cosmic rays are replaced; else as the recipe says."),
     ] = None,
     solve: Annotated[bool, typer.Option("--solve", help="Solve the field's world coordinates too.")] = False,
+    compat: Annotated[
+        _Compat | None,
+        typer.Option("--compat", help="Name outputs as another program: DATE-CAMS_CAL/x_CAL.fits, or cal-x.fits."),
+    ] = None,
     changes: SetOption = None,
     force: ForceOption = False,
     mem_limit: MemoryOption = "2 GiB",
@@ -193,7 +202,13 @@ def reduce(
         session.open_one("--bad-pixels", bad_pixels),
         HeldMasters(session.memory_bytes // 2),
     )
-    session.run_each(paths, out, "reduced", lambda file, path: plan_reduction(file, path, options, calibrations))
+    session.run_each(
+        paths,
+        out,
+        "reduced",
+        lambda file, path: plan_reduction(file, path, options, calibrations),
+        None if compat is None else compat.value,
+    )
     session.end()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
-from avcd.cards import describe, inherit, with_world
+from avcd.cards import describe, inherit, with_exposure, with_world
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel, Frame, MaskBit, Wcs
 from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
@@ -49,7 +49,7 @@ def reduce_science(work: Work) -> Output:
     sources = detect(ccd, parameters, saturation) if work.figures or parameters["solve"] else None
     if sources is not None and work.figures:
         metrics |= measure_quality(ccd.data, ccd.mask, sources, frame.pixel_scale_arcsec)
-    header = inherit(raw_header, keep_world=False)
+    header = with_exposure(inherit(raw_header, keep_world=False), frame)
     solution = None if sources is None else _solve(frame, ccd, sources, raw_header, parameters)
     notes = [*reduced.warnings, *_residue_warnings(work, reduced.metrics, parameters)]
     if solution is not None:

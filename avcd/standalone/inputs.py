@@ -12,11 +12,11 @@ from avcd.frame import Frame, FrameStatus, ImageType, InputRef, ProductKind, Pro
 from avcd.headers.pixels import read_pixels
 from avcd.headers.profiles import Profiles
 from avcd.headers.reading import read_file
+from avcd.naming import stem_of
 from avcd.products import ImageContent, read_image_product, verify_fits
 from avcd.reduction.planes import CCDData
 from avcd.work import JobInput
 
-_SUFFIXES = (".fits", ".fit", ".fts", ".fz", ".gz", ".bz2", ".xisf", ".zip")
 _MADE = {str(one): one for one in ProductKind}
 
 
@@ -56,9 +56,7 @@ class FrameFile:
     @property
     def stem(self) -> str:
         """What an output made of this alone is called, without suffix."""
-        name = PurePosixPath(self.member or self.path.name).name
-        while name.lower().endswith(_SUFFIXES):
-            name = name.rpartition(".")[0]
+        name = stem_of(PurePosixPath(self.member or self.path.name).name)
         return name if self.alone else f"{name}-{self.hdu}"
 
     @property
