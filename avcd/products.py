@@ -74,7 +74,7 @@ class ImageContent:
 
     def to_ccd(self) -> CCDData:
         """As CCDData: the mask plane stays uint16; the WCS is set where the header has a celestial one."""
-        uncertainty = None if self.uncertainty is None else StdDevUncertainty(self.uncertainty)
+        uncertainty = None if self.uncertainty is None else StdDevUncertainty(self.uncertainty, copy=False)
         found = CCDData(self.data, unit=self.unit, mask=self.mask, uncertainty=uncertainty)
         found.meta = self.header
         found.wcs = celestial_wcs(self.header)
@@ -279,7 +279,13 @@ def verify_picture(path: Path) -> None:
 
 
 def publish(
-    archive: Path, relative: str, write: Callable[[BinaryIO], None], verify: Callable[[Path], None], token: str
+    archive: Path,
+    relative: str,
+    write: Callable[[BinaryIO], None],
+    verify: Callable[[Path], None],
+    token: str,
+    *,
+    digest: bool = True,
 ) -> PublishedFile:
     """Put one file into the archive: temporary name, write, fsync, verify, rename, fsync the directory.
 
@@ -293,6 +299,8 @@ def publish(
         Write the content to a stream; check the written file, raising ProductError.
     token
         Of the lease: keeps two attempts' temporary files apart.
+    digest
+        Whether the file's SHA-256 is asked for; else it is "".
 
     Returns
     -------
@@ -320,11 +328,11 @@ def publish(
             stream.flush()
             faults.reach("written")
             # While the disk is waited for, and beside the check.
-            digest = beside.submit(_digest, temporary)
+            found = beside.submit(_digest, temporary) if digest else None
             os.fsync(stream.fileno())
         faults.reach("fsynced")
         verify(temporary)
-        sha256 = digest.result()
+        sha256 = found.result() if found else ""
         size = temporary.stat().st_size
         temporary.replace(target)
         _fsync_directory(target.parent)

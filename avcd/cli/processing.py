@@ -326,14 +326,37 @@ def cosmic(
     session.end()
 
 
-def noise(paths: FilesArgument, form: FormatOption = Format.TABLE) -> None:
+def noise(
+    paths: FilesArgument,
+    histogram: Annotated[
+        Path | None,
+        typer.Option(
+            "--histogram",
+            metavar="OUT",
+            help="Write the histogram of the difference of two biases of each camera: .csv, .png or .svg.",
+        ),
+    ] = None,
+    force: ForceOption = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
     """Read noise and gain of each camera, from the pairs of biases and flats among the files. Changes nothing."""
-    from avcd.standalone.measuring import COLUMNS, measure
+    from avcd.standalone.measuring import COLUMNS, HISTOGRAM_COLUMNS, difference_rows, measure
+    from avcd.views.plots import check_plot_name, draw_histograms, write_csv
 
+    if histogram is not None:
+        check_plot_name("--histogram", histogram, force=force)
     session = start_session()
     files = session.open_all(paths)
     rows = list(measure(files, session.warn))
     print_rows(rows, form, COLUMNS, expected=not session.failed)
+    if histogram is not None:
+        bins = difference_rows(files)
+        if not bins:
+            raise UsageError("--histogram: there are no two biases of one camera and setting among the files")
+        if histogram.suffix.lower() == ".csv":
+            write_csv(histogram, bins, HISTOGRAM_COLUMNS)
+        else:
+            draw_histograms(histogram, bins)
     session.end()
 
 

@@ -123,11 +123,9 @@ def _start(raw: np.ndarray, terms: Terms, data: np.ndarray, mask: np.ndarray) ->
     if not (highest <= terms.largest and lowest >= -terms.largest):
         broken = ~(np.abs(data) <= np.float32(terms.largest)) | ~np.isfinite(data)
         mask[broken] |= np.uint16(MaskBit.NON_FINITE)
-        data[broken] = np.nan
+        data[broken] = 0
     if terms.saturation is not None and not highest < terms.saturation:
         mask[data >= terms.saturation] |= np.uint16(MaskBit.SATURATED)
-    if not np.isfinite(data.sum(dtype=np.float64)):
-        data[np.isnan(data)] = 0
     if terms.pedestal:
         data += np.float32(terms.pedestal)
 
@@ -182,7 +180,7 @@ def _divide(data: np.ndarray, rows: slice, terms: Terms, variance: np.ndarray) -
 
 def hide_broken(data: np.ndarray, sigma: np.ndarray, mask: np.ndarray) -> None:
     """Mask what is no finite number, and set it to zero; in place."""
-    if np.isfinite(data.sum(dtype=np.float64) + sigma.sum(dtype=np.float64)):
+    if np.isfinite(data.sum() + sigma.sum()):
         return
     broken = ~np.isfinite(data) | ~np.isfinite(sigma)
     mask[broken] |= np.uint16(MaskBit.NON_FINITE)

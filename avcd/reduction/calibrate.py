@@ -135,7 +135,7 @@ def reduce_frame(
         run.step("bad pixels masked", pixels=int(np.count_nonzero(masters.bad_pixels)))
     unit = _plan_gain(run, detector)
     data, sigma, mask = apply_terms(raw.data, raw.mask, Terms(masks=tuple(run.masks), **run.terms))
-    ccd = CCDData(data, unit=unit, mask=mask, uncertainty=StdDevUncertainty(sigma))
+    ccd = CCDData(data, unit=unit, mask=mask, uncertainty=StdDevUncertainty(sigma, copy=False))
     if masters.flat is not None:
         run.metrics |= measure_sky_gradient(data, mask != 0)
     if params["repair"] != "none":

@@ -27,7 +27,8 @@ def look_up(
     rows, new
         ``target_name``, ``s_ra``, ``s_dec``, ``source`` of every name; and the targets that were asked for.
     """
-    rows, new = [], {}
+    rows: list[dict[str, Any]] = []
+    new: dict[str, Target] = {}
     for name in dict.fromkeys(names):
         target = known.get(key_of(name)) or new.get(key_of(name))
         if target is None and ask is not None and (place := ask(name)) is not None:
