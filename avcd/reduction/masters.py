@@ -305,7 +305,9 @@ def _normalised(combined: Combined, lowest_response: float) -> tuple[CCDData, np
     dead = ~np.isfinite(data) | (data < lowest_response) | ~good
     mask = combined.mask | np.where(dead, np.uint16(MaskBit.DEAD), np.uint16(0))
     uncertainty = (
-        None if combined.uncertainty is None else StdDevUncertainty(np.where(dead, 0, combined.uncertainty / norm))
+        None
+        if combined.uncertainty is None
+        else StdDevUncertainty(np.where(dead, 0, combined.uncertainty / norm), copy=False)
     )
     return CCDData(np.where(dead, np.float32(1), data), unit="", mask=mask, uncertainty=uncertainty), dead
 
@@ -354,7 +356,7 @@ def _sum(
 
 
 def _ccd(combined: Combined, unit: str) -> CCDData:
-    uncertainty = None if combined.uncertainty is None else StdDevUncertainty(combined.uncertainty)
+    uncertainty = None if combined.uncertainty is None else StdDevUncertainty(combined.uncertainty, copy=False)
     return CCDData(combined.data, unit=unit, mask=combined.mask, uncertainty=uncertainty)
 
 
@@ -363,7 +365,7 @@ def _with_uncertainty_of(ccd: CCDData, bias: CCDData | None) -> CCDData:
     if bias is None or bias.uncertainty is None or ccd.uncertainty is None:
         return ccd
     total = np.hypot(ccd.uncertainty.array, bias.uncertainty.array).astype(np.float32)
-    return CCDData(ccd.data, unit=ccd.unit, mask=ccd.mask, uncertainty=StdDevUncertainty(total))
+    return CCDData(ccd.data, unit=ccd.unit, mask=ccd.mask, uncertainty=StdDevUncertainty(total, copy=False))
 
 
 def _figures(
