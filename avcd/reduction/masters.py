@@ -21,7 +21,7 @@ from avcd.reduction.figures import (
     measure_structure,
     take_sample,
 )
-from avcd.reduction.noise import mad_sigma, read_noise_from_biases
+from avcd.reduction.noise import exact_median, mad_sigma, read_noise_from_biases
 from avcd.reduction.planes import CCDData
 from avcd.reduction.sources import read_rows
 from avcd.reduction.transfer import gain_of_frames
@@ -279,7 +279,9 @@ def _level_above(source: FrameSource, offset: np.ndarray | None, offset_mask: np
     """The median of a flat above its offset frame, adu; NaN where no pixel is usable."""
     values, mask = CorrectedSource(source, offset, offset_mask).rows(0, source.shape[0])
     usable = np.isfinite(values) if mask is None else np.isfinite(values) & (mask == 0)
-    return float(np.median(values[usable])) if usable.any() else float("nan")
+    if usable.all():
+        return exact_median(values)
+    return exact_median(values[usable]) if usable.any() else float("nan")
 
 
 def _outside(
@@ -300,7 +302,7 @@ def _outside(
 def _normalised(combined: Combined, lowest_response: float) -> tuple[CCDData, np.ndarray]:
     """A flat of median one, with the pixels that do not respond set to one; and which those are."""
     good = combined.mask == 0
-    norm = float(np.median(combined.data[good])) if good.any() else float("nan")
+    norm = exact_median(combined.data[good]) if good.any() else float("nan")
     data = combined.data / np.float32(norm)
     dead = ~np.isfinite(data) | (data < lowest_response) | ~good
     mask = combined.mask | np.where(dead, np.uint16(MaskBit.DEAD), np.uint16(0))

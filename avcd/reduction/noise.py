@@ -10,12 +10,32 @@ _CLIP = 3.0
 _PASSES = 5
 _FAR = 10.0
 _MOST_BINS = 400
+_MANY = 500_000
+_SAMPLE = 50_000
 
 
 def mad_sigma(values: np.ndarray) -> float:
     """The standard deviation of finite values, from their median absolute deviation."""
     finite = values[np.isfinite(values)]
     return float(np.median(np.abs(finite - np.median(finite))) * MAD_TO_SIGMA) if finite.size else float("nan")
+
+
+def exact_median(values: np.ndarray) -> float:
+    """The median of finite values, as NumPy has it, of millions several times as fast.
+
+    A sample tells where the middle is about; only what is near it is put into order.
+    """
+    flat = values.reshape(-1)
+    if flat.size < _MANY:
+        return float(np.median(flat))
+    sample = np.sort(flat[:: flat.size // _SAMPLE])
+    low, high = (sample[int(part * sample.size)] for part in (0.48, 0.52))
+    below = int(np.count_nonzero(flat < low))
+    near = flat[(flat >= low) & (flat <= high)]
+    middle = [(flat.size - 1) // 2 - below, flat.size // 2 - below]
+    if middle[0] < 0 or middle[1] >= near.size:
+        return float(np.median(flat))
+    return float(np.partition(near, middle)[middle].mean())
 
 
 def clipped_sigma(values: np.ndarray) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
+from avcd.reduction.noise import exact_median
 from avcd.reduction.planes import CCDData
 from avcd.reduction.residues import HotPixels, find_hot_pixels
 
@@ -55,7 +56,7 @@ class Prepared:
         good = lit if self.mask is None else lit & (self.mask == 0)
         if not good.any():
             raise ProcessingError("the flat has no usable pixel")
-        norm = level_of(self.data[good])
+        norm = level_of(self.data if good.all() else self.data[good])
         mask = self.mask
         if not lit.all():
             dead = np.where(lit, np.uint16(0), np.uint16(MaskBit.DEAD))
@@ -67,7 +68,8 @@ class Prepared:
 
 def level_of(values: np.ndarray) -> float:
     """The median of finite values."""
-    return float(np.median(values[np.isfinite(values)]))
+    finite = np.isfinite(values)
+    return exact_median(values if finite.all() else values[finite])
 
 
 _known: WeakKeyDictionary[CCDData, Prepared] = WeakKeyDictionary()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avcd.reduction.applying import each_strip
 from avcd.reduction.noise import mad_sigma
 
 Look = Callable[[np.ndarray], np.ndarray]
@@ -49,13 +50,19 @@ def find_hot_pixels(dark: np.ndarray) -> HotPixels:
         return HotPixels(nothing, nothing)
     excess = _sticking_out(dark)
     sigma = mad_sigma(excess.ravel()[:: max(1, excess.size // _ENOUGH_PX)])
-    inside = np.zeros(dark.shape, bool)
-    inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
-    inside &= np.isfinite(dark)
-    hot = np.flatnonzero(inside & (excess > _HOT_SIGMA * max(sigma, 1e-9)))
-    hot = hot[np.argsort(-excess.ravel()[hot], kind="stable")[: 2 * _MOST_HOT]]  # some are saturated in a frame
-    usual = np.flatnonzero(inside & (np.abs(excess) <= _CLIP * sigma))
+    flat = excess.ravel()
+    hot = np.flatnonzero(flat > _HOT_SIGMA * max(sigma, 1e-9))
+    hot = hot[np.isfinite(dark.ravel()[hot])]
+    hot = hot[np.argsort(-flat[hot], kind="stable")[: 2 * _MOST_HOT]]  # some are saturated in a frame
+    usual = np.arange(0, flat.size, max(1, flat.size // (4 * _USUAL)))
+    usual = usual[(np.abs(flat[usual]) <= _CLIP * sigma) & _inside(usual, dark.shape)]
     return HotPixels(hot, usual[:: max(1, usual.size // _USUAL)])
+
+
+def _inside(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Which flat indices are so far from the border that all pixels around them are there."""
+    y, x = np.divmod(places, shape[1])
+    return (y >= _BORDER) & (y < shape[0] - _BORDER) & (x >= _BORDER) & (x < shape[1] - _BORDER)
 
 
 def measure_hot_residue(
@@ -126,15 +133,25 @@ def hot_residue_at(pixels: HotPixels, columns: int, data: Look, dark: Look, unus
 
 
 def _sticking_out(image: np.ndarray) -> np.ndarray:
-    """Each pixel less the middle of the four that lie two away: quick, and good enough to find what is hot."""
-    finite = np.nan_to_num(image.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    padded = np.pad(finite, _BORDER, mode="edge")
-    middle = slice(_BORDER, -_BORDER)
-    around = (padded[: -2 * _BORDER, middle], padded[2 * _BORDER :, middle],
-              padded[middle, : -2 * _BORDER], padded[middle, 2 * _BORDER :])  # fmt: skip
-    highest, lowest = np.maximum.reduce(around), np.minimum.reduce(around)
-    total = around[0] + around[1] + around[2] + around[3]
-    return np.asarray(padded[middle, middle] - (total - highest - lowest) / 2)
+    """Each pixel less the middle of the four that lie two away: quick, and good enough to find what is hot; 0 at the border."""
+    found = np.zeros(image.shape, np.float32)
+    ny = image.shape[0]
+
+    def work(rows: slice) -> None:
+        top, bottom = max(rows.start, _BORDER), min(rows.stop, ny - _BORDER)
+        if top >= bottom:
+            return
+        beside = slice(_BORDER, -_BORDER)
+        here = image[top:bottom]
+        around = (image[top - _BORDER : bottom - _BORDER, beside], image[top + _BORDER : bottom + _BORDER, beside],
+                  here[:, : -2 * _BORDER], here[:, 2 * _BORDER :])  # fmt: skip
+        with np.errstate(all="ignore"):  # what is no number is nothing that sticks out
+            highest, lowest = np.maximum.reduce(around), np.minimum.reduce(around)
+            total = around[0] + around[1] + around[2] + around[3]
+            found[top:bottom, beside] = here[:, beside] - (total - highest - lowest) / 2
+
+    each_strip(image.shape, work)
+    return found
 
 
 def _above_surroundings(look: Look, places: np.ndarray, columns: int) -> np.ndarray:
