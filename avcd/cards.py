@@ -15,7 +15,8 @@ from astropy.io import fits
 from astropy.time import Time
 from astropy.wcs import WCS
 
-from avcd.frame import ProductKind, ProductSpec, ProductStatus
+from avcd.frame import Frame, ProductKind, ProductSpec, ProductStatus
+from avcd.pointing import barycentric_jd, hour_angle
 
 # What describes a file's bytes, not its exposure; the writer sets its own.
 _STRUCTURAL = re.compile(
@@ -125,6 +126,56 @@ def describe(
     for step in steps:
         found["HISTORY"] = _ascii(step)
     return found
+
+
+def with_exposure(header: fits.Header, frame: Frame) -> fits.Header:
+    """A header with what is known of an exposure: observer, site, place on the sky, begin, middle and end.
+
+    Parameters
+    ----------
+    header
+        What it inherits, whose words for these things stay; times and hour angle are reckoned anew.
+    frame
+        What is not known of it is left out. The hour angle wants a pointing and a longitude, the barycentric time a
+        pointing.
+    """
+    found = header.copy()
+    said: Mapping[str, tuple[Any, str]] = {
+        "OBSERVER": (frame.user, "observer"),
+        "SITENAME": (frame.site, "site"),
+        "SITELONG": (frame.site_longitude_deg, "[deg] longitude of the site, east positive"),
+        "RA": (frame.s_ra, "[deg] ICRS, of the pointing"),
+        "DEC": (frame.s_dec, "[deg] ICRS, of the pointing"),
+        "AIRMASS": (frame.airmass, "at mid-exposure (Pickering 2002)"),
+    }
+    placed = "RA" in header or "DEC" in header  # in whatever unit: one of each would contradict the other
+    for keyword, (value, comment) in said.items():
+        taken = placed if keyword in ("RA", "DEC") else keyword in header
+        if value is not None and not taken:
+            found[keyword] = (_ascii(value), comment)
+    for keyword, (value, comment) in _moments(frame).items():
+        found.remove(keyword, ignore_missing=True, remove_all=True)
+        found[keyword] = (value, comment)
+    return found
+
+
+def _moments(frame: Frame) -> dict[str, tuple[float, str]]:
+    """The cards of an exposure's times."""
+    if frame.t_min is None:
+        return {}
+    cards = {"MJD-BEG": (round(frame.t_min, 9), "[d] begin of the exposure, UTC")}
+    if frame.t_max is None:
+        return cards
+    middle = (frame.t_min + frame.t_max) / 2
+    cards["MJD-AVG"] = (round(middle, 9), "[d] middle of the exposure, UTC")
+    cards["MJD-END"] = (round(frame.t_max, 9), "[d] end of the exposure, UTC")
+    if frame.s_ra is None or frame.s_dec is None:
+        return cards
+    cards["BJD_TDB"] = (round(barycentric_jd(frame.s_ra, frame.s_dec, middle), 8), "[d] middle at the barycentre, TDB")
+    if frame.site_longitude_deg is not None:
+        angle = hour_angle(frame.s_ra, frame.s_dec, middle, frame.site_longitude_deg)
+        cards["HA"] = (round(angle, 6), "[h] hour angle at mid-exposure")
+    return cards
 
 
 def sign(

@@ -44,6 +44,9 @@ class Drop(_Section):
         None, description="instrument profile for every frame here; unset: recognised by itself"
     )
     site: str | None = Field(None, description="site for frames that name none; a name from sites.toml")
+    compat: Literal["none", "astep", "itelescope"] | None = Field(
+        None, description="names of reduced frames of this directory in [compat] path; unset: as [compat] style says"
+    )
 
 
 class Archive(_Section):
@@ -122,6 +125,19 @@ class Processing(_Section):
     previews: bool = Field(True, description="make a preview PNG of every frame, master, reduced frame and stack")
 
 
+class Compat(_Section):
+    """Reduced frames under the names that other programs give them, beside the archive."""
+
+    style: Literal["none", "astep", "itelescope"] = Field(
+        "none",
+        description="astep: DATE-CAMS_CAL/STEM_CAL.fits; itelescope: cal-x.fits of raw-x.fit; none: no such names",
+    )
+    path: Path = Field(Path("compat"), description="the directory; relative to the home")
+    copies: bool = Field(
+        False, description="copies; false: hard links into the archive, where the file system has them"
+    )
+
+
 class Settings(_Section):
     """All settings of one home."""
 
@@ -133,6 +149,7 @@ class Settings(_Section):
     completion: Completion = Completion()
     workers: Workers = Workers()
     processing: Processing = Processing()
+    compat: Compat = Compat()
 
     @field_validator("drop")
     @classmethod
@@ -141,6 +158,11 @@ class Settings(_Section):
         if len(set(names)) != len(names):
             raise ValueError(f"two drop directories have one name: {sorted(names)}")
         return drops
+
+
+def _inside(one: Path, other: Path) -> bool:
+    """Whether one of two directories is, or holds, the other."""
+    return one == other or one in other.parents or other in one.parents
 
 
 class Home(BaseModel):
@@ -156,8 +178,12 @@ class Home(BaseModel):
         archive = self.archive
         for drop in self.settings.drop:
             root = self.drop_path(drop)
-            if root == archive or root in archive.parents or archive in root.parents:
+            if _inside(root, archive):
                 raise ValueError(f"drop directory {root} and archive {archive} lie inside one another")
+            if _inside(root, self.compat_path):
+                raise ValueError(f"drop directory {root} and [compat] path {self.compat_path} lie inside one another")
+        if _inside(archive, self.compat_path):
+            raise ValueError(f"archive {archive} and [compat] path {self.compat_path} lie inside one another")
         return self
 
     def _resolve(self, path: Path) -> Path:
@@ -176,6 +202,17 @@ class Home(BaseModel):
     def archive(self) -> Path:
         """The absolute archive directory."""
         return self._resolve(self.settings.archive.path)
+
+    @property
+    def compat_path(self) -> Path:
+        """The absolute directory of other programs' names."""
+        return self._resolve(self.settings.compat.path)
+
+    @property
+    def compat_styles(self) -> dict[str, str | None]:
+        """Whose names the reduced frames of each drop directory get too; None: nobody's."""
+        found = {one.name: one.compat or self.settings.compat.style for one in self.settings.drop}
+        return {name: None if style == "none" else style for name, style in found.items()}
 
     @property
     def database_url(self) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,13 +29,13 @@ from astropy.wcs import WCS, FITSFixedWarning
 from PIL import Image
 
 from avcd import faults
+from avcd.encoding import ALL_ONES, sums_of, write_hdus
 from avcd.errors import ProductError, StorageError
 from avcd.frame import MaskBit
 from avcd.reduction.planes import CCDData
 from avcd.work import PublishedFile
 
 _TEMPORARY = ".part"
-_ALL_ONES = 0xFFFFFFFF  # what the 32-bit words of an HDU with CHECKSUM add up to, in ones' complement
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _PROVENANCE = ("role", "id", "name", "sha256")  # the columns of the table
 # File systems allow 255 bytes; a temporary name is the product's with the token and more.
@@ -74,7 +74,7 @@ class ImageContent:
 
     def to_ccd(self) -> CCDData:
         """As CCDData: the mask plane stays uint16; the WCS is set where the header has a celestial one."""
-        uncertainty = None if self.uncertainty is None else StdDevUncertainty(self.uncertainty)
+        uncertainty = None if self.uncertainty is None else StdDevUncertainty(self.uncertainty, copy=False)
         found = CCDData(self.data, unit=self.unit, mask=self.mask, uncertainty=uncertainty)
         found.meta = self.header
         found.wcs = celestial_wcs(self.header)
@@ -122,7 +122,7 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
         hdus.append(uncertainty)
     hdus += _record_tables(content.provenance, content.parameters)
     hdus += [fits.BinTableHDU(table, name=name) for name, table in content.tables.items()]
-    _write_hdus(hdus, stream)
+    write_hdus(hdus, stream)
 
 
 def write_table_fits(
@@ -139,7 +139,7 @@ def write_table_fits(
         fits.BinTableHDU(table, name=name),
         *_record_tables(provenance, parameters),
     ]
-    _write_hdus(hdus, stream)
+    write_hdus(hdus, stream)
 
 
 def _as_written(header: fits.Header) -> fits.Header:
@@ -176,20 +176,13 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _write_hdus(hdus: Sequence[Any], stream: BinaryIO) -> None:
-    whole = fits.HDUList(list(hdus))
-    whole.update_extend()  # else it would be done while writing, after the sums
-    for hdu in whole:
-        # The default comments say when the sum was made, which would differ in every file.
-        hdu.add_datasum(when="data unit checksum")
-        hdu.add_checksum(when="HDU checksum", override_datasum=False)
-    buffer = io.BytesIO()
-    whole.writeto(buffer, checksum=False)
-    stream.write(buffer.getbuffer())
-
-
-def read_image_product(path: Path) -> ImageContent:
+def read_image_product(path: Path, *, pixels: bool = True) -> ImageContent:
     """Read an image product.
+
+    Parameters
+    ----------
+    pixels
+        Without them only what it says of itself is read: its planes are empty.
 
     Raises
     ------
@@ -201,18 +194,18 @@ def read_image_product(path: Path) -> ImageContent:
         with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("error", fits.verify.VerifyWarning)
             with fits.open(stream, memmap=False) as hdus:
-                return _content(hdus)
+                return _content(hdus, pixels)
     except (OSError, LookupError, TypeError, ValueError, fits.VerifyError, fits.verify.VerifyWarning) as error:
         raise ProductError(f"{path.name} cannot be read as a product: {error}") from error
 
 
-def _content(hdus: fits.HDUList) -> ImageContent:
+def _content(hdus: fits.HDUList, pixels: bool) -> ImageContent:
     header = hdus[0].header.copy()
     unit = str(header.get("BUNIT", ""))
     by_name = {hdu.name: hdu for hdu in hdus}
-    data = np.asarray(hdus[0].data, dtype=np.float32)
-    mask = by_name["MASK"].data.astype(np.uint16) if "MASK" in by_name else None
-    uncertainty = by_name["UNCERT"].data.astype(np.float32) if "UNCERT" in by_name else None
+    data = np.asarray(hdus[0].data, dtype=np.float32) if pixels else np.empty((0, 0), np.float32)
+    mask = by_name["MASK"].data.astype(np.uint16) if pixels and "MASK" in by_name else None
+    uncertainty = by_name["UNCERT"].data.astype(np.float32) if pixels and "UNCERT" in by_name else None
     provenance = [
         {name: _unescaped(str(row[name])) for name in _PROVENANCE} for row in _rows(by_name.get("PROVENANCE"))
     ]
@@ -241,33 +234,26 @@ def verify_fits(path: Path) -> None:
         It is not.
     """
     try:
-        raw = path.read_bytes()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("error", AstropyUserWarning)
-            with fits.open(io.BytesIO(raw), memmap=False) as hdus:
+            with fits.open(stream, memmap=False) as hdus:
                 places = [hdu.fileinfo() for hdu in hdus]
                 for hdu in hdus:
                     hdu.verify("exception")
                     if "CHECKSUM" not in hdu.header or "DATASUM" not in hdu.header:
                         raise ProductError(f"{path.name}: HDU {hdu.name} carries no checksum")
+        with path.open("rb", buffering=0) as raw:
+            sums = list(sums_of(raw, places))
+        size = path.stat().st_size
     except (OSError, LookupError, TypeError, ValueError, AstropyUserWarning, fits.VerifyError) as error:
         raise ProductError(f"{path.name} is damaged: {error}") from error
     end = 0
-    for number, place in enumerate(places):
+    for number, (place, (total, there)) in enumerate(zip(places, sums, strict=True)):
         start, end = end, place["datLoc"] + place["datSpan"]
-        if place["hdrLoc"] != start or end > len(raw) or _ones_complement_sum(raw[start:end]) != _ALL_ONES:
+        if place["hdrLoc"] != start or there < end - start or total != ALL_ONES:
             raise ProductError(f"{path.name} is damaged: HDU {number} is not what its checksum says")
-    if end != len(raw):
-        raise ProductError(f"{path.name} is damaged: {len(raw) - end} bytes after its last HDU")
-
-
-def _ones_complement_sum(block: bytes) -> int:
-    if len(block) % 4:
-        return 0
-    total = int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
-    while total > _ALL_ONES:
-        total = (total & _ALL_ONES) + (total >> 32)
-    return total
+    if end != size:
+        raise ProductError(f"{path.name} is damaged: {size - end} bytes after its last HDU")
 
 
 def verify_picture(path: Path) -> None:
@@ -293,7 +279,13 @@ def verify_picture(path: Path) -> None:
 
 
 def publish(
-    archive: Path, relative: str, write: Callable[[BinaryIO], None], verify: Callable[[Path], None], token: str
+    archive: Path,
+    relative: str,
+    write: Callable[[BinaryIO], None],
+    verify: Callable[[Path], None],
+    token: str,
+    *,
+    digest: bool = True,
 ) -> PublishedFile:
     """Put one file into the archive: temporary name, write, fsync, verify, rename, fsync the directory.
 
@@ -307,6 +299,8 @@ def publish(
         Write the content to a stream; check the written file, raising ProductError.
     token
         Of the lease: keeps two attempts' temporary files apart.
+    digest
+        Whether the file's SHA-256 is asked for; else it is "".
 
     Returns
     -------
@@ -326,19 +320,19 @@ def publish(
     if archive.resolve() not in target.resolve().parents:
         raise ValueError(f"{relative!r} is outside the archive")
     temporary = target.with_name(f".{target.name[:_LONGEST_NAME]}.{token}{_TEMPORARY}")
+    beside = ThreadPoolExecutor(1)
     try:
         _make_directory(target.parent)
         with temporary.open("xb") as stream:
             write(stream)
             stream.flush()
             faults.reach("written")
+            # While the disk is waited for, and beside the check.
+            found = beside.submit(_digest, temporary) if digest else None
             os.fsync(stream.fileno())
         faults.reach("fsynced")
         verify(temporary)
-        digest = hashlib.sha256()
-        with temporary.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        sha256 = found.result() if found else ""
         size = temporary.stat().st_size
         temporary.replace(target)
         _fsync_directory(target.parent)
@@ -350,7 +344,14 @@ def publish(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return PublishedFile(relative, digest.hexdigest(), size)
+    finally:
+        beside.shutdown()
+    return PublishedFile(relative, sha256, size)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _make_directory(path: Path) -> None:

@@ -26,7 +26,7 @@ FILTERS = ("Blue", "Green", "Red")
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
     """A home with a processed night, and what was delivered."""
-    home = make_home(tmp_path_factory.mktemp("night"))
+    home = make_home(tmp_path_factory.mktemp("night"), compat={"style": "itelescope"})
     made, delivery = small_night(home.path / "drop", home.path / "truth")
     before = tree(home.path / "drop")
     code, said = run_until_idle(home)
@@ -37,6 +37,16 @@ def night(tmp_path_factory):
 
 def products(home, kind: str) -> list[dict]:
     return [one for one in rows(home, "products") if one["kind"] == kind]
+
+
+def test_every_reduced_frame_has_the_name_of_another_program_too(night):
+    home, _, _ = night
+    named = [one for one in home.compat_path.rglob("*") if one.is_file() and one.suffix == ".fits"]
+    ours = products(home, "reduced")
+    assert len(named) == len(ours) > 0
+    archived = {(home.archive / one["path"]).stat().st_ino for one in ours}
+    assert {one.stat().st_ino for one in named} == archived
+    assert all(one.name.startswith("cal-") for one in named)
 
 
 def truth_of(home, product: dict) -> tuple[dict, dict]:

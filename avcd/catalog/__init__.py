@@ -15,14 +15,15 @@ from avcd.catalog.history import History
 from avcd.catalog.jobs import Jobs
 from avcd.catalog.plans import PlanCounts, Plans
 from avcd.catalog.queries import Queries
+from avcd.catalog.series import Series
 from avcd.catalog.snapshots import Snapshots
 
 __all__ = ["Catalog", "PlanCounts", "Reach"]
 
 
-class Catalog(Files, Snapshots, Plans, Jobs, Closures, Flags, Corrections, Queries, History, Gaps):
+class Catalog(Files, Snapshots, Plans, Jobs, Closures, Flags, Corrections, Queries, Series, History, Gaps):
     """One database, seen from every side: files, plans, jobs, completion, flags, corrections,
-    queries, history, gaps.
+    queries, figures over time, history, gaps.
 
     Every method is one transaction. Those that change facts of a camera raise its revision in the same one, so that
     nothing that changes is ever forgotten by the planner.

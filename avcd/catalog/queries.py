@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, func, or_, select
 
 from avcd.catalog.closures import open_subjects
 from avcd.catalog.corrections import corrections_of
@@ -16,6 +16,7 @@ from avcd.catalog.session import Database, fetch
 from avcd.catalog.summaries import SUMMARY_KEYS, summaries
 from avcd.catalog.types import printable_path
 from avcd.errors import UsageError
+from avcd.frame import ImageType, ProductKind, ProductStatus
 
 Row = dict[str, Any]
 _FRAME_KEYS = (
@@ -94,6 +95,36 @@ class Queries(Database):
         chosen = Filters.parse(filters, default_sort="id")
         with self.read() as connection:
             yield from chosen.arranged(summaries(connection, chosen, of_nights=True))
+
+    def reduced_sources(self) -> list[Row]:
+        """The reduced frames that serve now, by id: where they lie, and the raw file that each is of."""
+        serving = select(products.c.id, products.c.path, products.c.night).where(
+            products.c.kind == ProductKind.REDUCED,
+            products.c.status.in_((ProductStatus.FINAL, ProductStatus.PROVISIONAL)),
+        )
+        with self.read() as connection:
+            rows = {row["id"]: row for row in fetch(connection, serving.order_by(products.c.id))}
+            raw = {
+                id: one["id"]
+                for id, inputs in lineage_of(connection, rows).items()
+                for one in inputs
+                if one["role"] == "raw" and one["origin"] == "frame"
+            }
+            links = links_of(connection, raw.values())
+        return [
+            {**rows[id], **{key: links[frame][0][key] for key in ("root", "relative_path", "member")}}
+            for id, frame in raw.items()
+            if links.get(frame)
+        ]
+
+    def targets_without_pointing(self) -> list[str]:
+        """The names of the targets of science frames that do not say where they point, or by their names alone."""
+        unplaced = or_(frames.c.s_ra.is_(None), frames.c.sources["s_ra"].as_string().like("%, by its name"))
+        named = select(frames.c.target_name).where(
+            frames.c.image_type == ImageType.SCIENCE, frames.c.target_name.is_not(None), unplaced
+        )
+        with self.read() as connection:
+            return list(connection.execute(named.distinct().order_by(frames.c.target_name)).scalars())
 
     def frame_row(self, id: str) -> Row:
         """One frame with its header, the source of every value, its files, flags, corrections and what was made from it.

@@ -91,10 +91,17 @@ class Session:
                 step(path.name)
         return found
 
-    def run_each(self, paths: Sequence[Path], out: Path, suffix: str, plan: Callable[[FrameFile, Path], Plan]) -> None:
-        """One output for every image."""
+    def run_each(
+        self,
+        paths: Sequence[Path],
+        out: Path,
+        suffix: str,
+        plan: Callable[[FrameFile, Path], Plan],
+        style: str | None = None,
+    ) -> None:
+        """One output for every image; ``style``: named as another program does."""
         files = self.open_all(paths)
-        places = place_outputs(out, files, suffix, several=len(paths) > 1)
+        places = place_outputs(out, files, suffix, several=len(paths) > 1, style=style)
         with bar("processing", len(files)) as step:
             for file, place in zip(files, places, strict=True):
                 self._run(file.name, lambda file=file, place=place: plan(file, place), alone=len(files) == 1)  # type: ignore[misc]

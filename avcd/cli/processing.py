@@ -64,6 +64,11 @@ class _Scale(StrEnum):
     EXPOSURE = "exposure"
 
 
+class _Compat(StrEnum):
+    ASTEP = "astep"
+    ITELESCOPE = "itelescope"
+
+
 class _Level(StrEnum):
     MEDIAN = "median"
     MEAN = "mean"
@@ -174,11 +179,16 @@ def reduce(
         typer.Option("--cosmic/--no-cosmic", help="Whether cosmic rays are replaced; else as the recipe says."),
     ] = None,
     solve: Annotated[bool, typer.Option("--solve", help="Solve the field's world coordinates too.")] = False,
+    compat: Annotated[
+        _Compat | None,
+        typer.Option("--compat", help="Name outputs as another program: DATE-CAMS_CAL/x_CAL.fits, or cal-x.fits."),
+    ] = None,
     changes: SetOption = None,
     force: ForceOption = False,
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Reduce frames with the masters named: bias, dark, flat, gain, cosmic rays; mask and uncertainty carried."""
+    from avcd.stages import HeldMasters
     from avcd.standalone.reducing import Calibrations, ReduceOptions, plan_reduction
 
     session = start_session(force, mem_limit)
@@ -190,8 +200,15 @@ def reduce(
         session.open_dark(dark, dark_with_bias),
         tuple(found for path in flats or () if (found := session.open_one("--flat", path))),
         session.open_one("--bad-pixels", bad_pixels),
+        HeldMasters(session.memory_bytes // 2),
     )
-    session.run_each(paths, out, "reduced", lambda file, path: plan_reduction(file, path, options, calibrations))
+    session.run_each(
+        paths,
+        out,
+        "reduced",
+        lambda file, path: plan_reduction(file, path, options, calibrations),
+        None if compat is None else compat.value,
+    )
     session.end()
 
 
@@ -309,14 +326,37 @@ def cosmic(
     session.end()
 
 
-def noise(paths: FilesArgument, form: FormatOption = Format.TABLE) -> None:
+def noise(
+    paths: FilesArgument,
+    histogram: Annotated[
+        Path | None,
+        typer.Option(
+            "--histogram",
+            metavar="OUT",
+            help="Write the histogram of the difference of two biases of each camera: .csv, .png or .svg.",
+        ),
+    ] = None,
+    force: ForceOption = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
     """Read noise and gain of each camera, from the pairs of biases and flats among the files. Changes nothing."""
-    from avcd.standalone.measuring import COLUMNS, measure
+    from avcd.standalone.measuring import COLUMNS, HISTOGRAM_COLUMNS, difference_rows, measure
+    from avcd.views.plots import check_plot_name, draw_histograms, write_csv
 
+    if histogram is not None:
+        check_plot_name("--histogram", histogram, force=force)
     session = start_session()
     files = session.open_all(paths)
     rows = list(measure(files, session.warn))
     print_rows(rows, form, COLUMNS, expected=not session.failed)
+    if histogram is not None:
+        bins = difference_rows(files)
+        if not bins:
+            raise UsageError("--histogram: there are no two biases of one camera and setting among the files")
+        if histogram.suffix.lower() == ".csv":
+            write_csv(histogram, bins, HISTOGRAM_COLUMNS)
+        else:
+            draw_histograms(histogram, bins)
     session.end()
 
 

@@ -22,6 +22,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from avcd import faults
 from avcd.association import load_rules
 from avcd.catalog import Catalog
+from avcd.compat import keep_names, named_products
 from avcd.config import Home
 from avcd.daemon.clock import ClockJumps
 from avcd.daemon.completion import due_closures
@@ -93,6 +94,7 @@ class Daemon:
         self._signal = 0
         self._outdated = True  # there may be frames to translate again
         self._counts = _Counts()
+        self._named = -1  # jobs that had been done when other programs' names were last looked after
         self._planned: set[str] = set()  # cameras that this daemon has planned
         self._left: set[str] = set()  # … and leaves to another
 
@@ -264,7 +266,17 @@ class Daemon:
         if "facts" in due or (moved and not self._outdated):
             moved |= self._plan()
         moved |= self._runner.step(0.0)
+        if not moved and self._named != self._counts.jobs_done:
+            self._keep_names()
         return moved
+
+    def _keep_names(self) -> None:
+        """Other programs' names, brought to what was made and superseded meanwhile."""
+        self._named = self._counts.jobs_done
+        styles = self._home.compat_styles
+        if any(styles.values()):
+            wanted = named_products(self._catalog.reduced_sources(), self._home.archive, styles)
+            keep_names(wanted, self._home.compat_path, copy=self._home.settings.compat.copies)
 
     def _notice_jumps(self) -> None:
         """A clock that was set back would leave the scheduler waiting for a time that is far off: it wakes everything now."""
@@ -327,6 +339,7 @@ class Daemon:
             self._planned.add(camera)
             counts = plan_camera(self._catalog, camera, self._planning)
             log.info("planned %s: %s", camera, counts)
+            self._named = -1  # what serves may have changed without a job
         return bool(cameras)
 
     def _idle(self) -> bool:

@@ -280,6 +280,7 @@ def _adapted(profile: Profile, given: Mapping[str, Any]) -> Profile:
         cards["time_obs"] = Value()
     if given.get("site") is not None and "site_longitude_deg" not in given:
         cards["site_longitude"] = Value()  # whoever names the site means its longitude
+        cards["site_latitude"] = Value()
     words = {one.replace("_", " "): one for one in ImageType}
     changes = {
         "cards": cards,

@@ -9,6 +9,7 @@ from typing import Any
 from avcd.frame import Card, HeaderText
 from avcd.headers.profiles import Profile, Reading
 from avcd.headers.values import to_number
+from avcd.pointing import Place
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Gathered:
     values: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    place: Place | None = None  # where the telescope stands
 
     def put(self, name: str, value: Any, source: str) -> None:
         """Take a value, unless it is None or one is there already."""

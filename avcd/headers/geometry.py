@@ -11,6 +11,7 @@ from avcd.headers.gathering import Found, Gathered
 from avcd.headers.profiles import Profiles
 from avcd.headers.sites import Site
 from avcd.headers.values import to_degrees, to_number
+from avcd.pointing import Place, airmass
 
 _ARCSEC_IN_RADIAN = 206264.806
 _MOST_BINNED = 64
@@ -80,6 +81,21 @@ def read_site(gathered: Gathered, profiles: Profiles, site: str | None) -> None:
     if known:
         gathered.put("site", known.name, source)
         gathered.put("site_longitude_deg", known.longitude_deg, f"site {known.name}")
+    gathered.place = _place(gathered, known)
+
+
+def _place(gathered: Gathered, known: Site | None) -> Place | None:
+    """Where the telescope stands: as the header says, where it gives both angles, else as the site does."""
+    longitude = gathered.values.get("site_longitude_deg")
+    if known and longitude == known.longitude_deg:
+        return Place(known.longitude_deg, known.latitude_deg)
+    found = gathered.card("site_latitude")
+    latitude = to_degrees(found[0].value, _angle_unit(found, "deg")) if found else None
+    if latitude is None and known:
+        latitude = known.latitude_deg
+    if longitude is None or latitude is None or not -90 <= latitude <= 90:
+        return None
+    return Place(longitude, latitude)
 
 
 def _known_site(gathered: Gathered, profiles: Profiles, site: str | None) -> tuple[Site | None, str]:
@@ -124,6 +140,28 @@ def read_position(gathered: Gathered) -> None:
         if ra is not None and dec is not None:
             gathered.put("s_ra", ra % 360, "card CRVAL1")
             gathered.put("s_dec", dec, "card CRVAL2")
+
+
+def read_target(gathered: Gathered, profiles: Profiles) -> None:
+    """Where the home says that a target is, for a science frame that does not say where it points."""
+    if "s_ra" in gathered.values or gathered.values.get("image_type") is not ImageType.SCIENCE:
+        return
+    target = profiles.target(gathered.values.get("target_name"))
+    if target is not None:
+        source = f"{target.source}, by its name"
+        gathered.put("s_ra", target.ra_deg, source)
+        gathered.put("s_dec", target.dec_deg, source)
+
+
+def read_airmass(gathered: Gathered) -> None:
+    """The airmass in the middle of a science frame's exposure, where its header does not say it."""
+    values = gathered.values
+    known = all(values.get(name) is not None for name in ("s_ra", "s_dec", "t_min"))
+    if "airmass" in values or gathered.place is None or not known or values.get("image_type") is not ImageType.SCIENCE:
+        return
+    middle = (values["t_min"] + values.get("t_max", values["t_min"])) / 2
+    found = airmass(values["s_ra"], values["s_dec"], middle, gathered.place)
+    gathered.put("airmass", None if found is None else round(found, 4), "pointing, site and time")
 
 
 def _pairs(gathered: Gathered) -> list[tuple[Found, Found]]:

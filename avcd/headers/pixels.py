@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -15,7 +16,7 @@ from astropy.io import fits
 from avcd.config import Limits
 from avcd.errors import FrameError, InputError
 from avcd.frame import Card
-from avcd.headers.archives import member_bytes
+from avcd.headers.archives import kind_of, member_bytes
 from avcd.headers.cards import COMMENTARY
 from avcd.headers.identity import STORED, is_content, pixel_hash
 from avcd.headers.structure import Part
@@ -63,6 +64,25 @@ def read_pixels(path: Path, member: str, hdu: int, limits: Limits | None = None)
     return image, header
 
 
+def read_header(path: Path, member: str, hdu: int) -> fits.Header:
+    """The header of one HDU, as `read_pixels` gives it; of a file that is no archive without reading its pixels.
+
+    Raises
+    ------
+    FrameError
+        It cannot be read.
+    """
+    if member or kind_of(path.name) != "fits":
+        return read_pixels(path, member, hdu)[1]
+    try:
+        with path.open("rb") as stream, _opened(stream, scaled=True) as hdus:
+            return merged_header(hdus[hdu].header, hdus[0].header)
+    except InputError as error:
+        raise FrameError(f"{path.name} cannot be read: {error}") from error
+    except OSError as error:
+        raise FrameError(f"{path.name} cannot be read: {error.strerror or error}") from error
+
+
 @contextmanager
 def open_hdus(data: bytes, *, scaled: bool) -> Iterator[fits.HDUList]:
     """A FITS file in memory, opened by astropy.
@@ -79,11 +99,17 @@ def open_hdus(data: bytes, *, scaled: bool) -> Iterator[fits.HDUList]:
     FrameError
         It is not readable.
     """
+    with _opened(io.BytesIO(data), scaled=scaled) as hdus:
+        yield hdus
+
+
+@contextmanager
+def _opened(stream: BinaryIO, *, scaled: bool) -> Iterator[fits.HDUList]:
     try:
         with warnings.catch_warnings():
             # Cards beside the standard are many observatories' daily bread; what cannot be read raises.
             warnings.simplefilter("ignore")
-            with fits.open(io.BytesIO(data), do_not_scale_image_data=not scaled, memmap=False) as hdus:
+            with fits.open(stream, do_not_scale_image_data=not scaled, memmap=False) as hdus:
                 yield hdus
     except InputError:
         raise

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from avcd.errors import ConfigError
 from avcd.frame import Card, ImageType
 from avcd.headers.sites import Site
+from avcd.headers.targets import Target, digest_of, key_of, load_targets
 from avcd.headers.values import to_number
 from avcd.resources import shipped
 
@@ -38,12 +39,21 @@ _CARD_VALUES = frozenset(
         "image_type", "telescope", "instrument", "target_name", "filter", "user", "exposure_s", "set_temperature_c",
         "ccd_temperature_c", "gain", "offset", "readout_mode", "gain_e_per_adu", "read_noise_e", "saturation_adu",
         "pedestal_adu", "bunit", "pixel_scale_arcsec", "airmass", "n_combined", "sequence_total", "calibration",
-        "s_ra", "s_dec", "binning", "site", "date_obs", "time_obs", "site_longitude", "pixel_size_um", "focal_length_mm",
+        "s_ra", "s_dec", "binning", "site", "date_obs", "time_obs", "site_longitude", "site_latitude", "pixel_size_um", "focal_length_mm",
         "bayer_pattern", "detector",
     }
 )  # fmt: skip
 _STEPS = frozenset(
-    {"date_obs", "time_obs", "site_longitude", "pixel_size_um", "focal_length_mm", "bayer_pattern", "detector"}
+    {
+        "date_obs",
+        "time_obs",
+        "site_longitude",
+        "site_latitude",
+        "pixel_size_um",
+        "focal_length_mm",
+        "bayer_pattern",
+        "detector",
+    }
 )
 # The values a name or a default may give, and a line of HISTORY.
 _NAME_VALUES = (_CARD_VALUES - _STEPS) | {"bias_included", "window", "calib_level"}
@@ -331,10 +341,13 @@ def _typed(values: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any
 
 
 class Profiles:
-    """All profiles and sites of a home."""
+    """All profiles, sites and targets of a home."""
 
-    def __init__(self, profiles: Mapping[str, Profile], sites: Mapping[str, Site]) -> None:
+    def __init__(
+        self, profiles: Mapping[str, Profile], sites: Mapping[str, Site], targets: Mapping[str, Target] | None = None
+    ) -> None:
         self._profiles = dict(profiles)
+        self._targets = dict(targets or {})
         self._sites = dict(sites)
         ordered = sorted(self._profiles.values(), key=lambda one: (-one.priority, one.name))
         self._matches = [(frozenset(match.cards), match, one) for one in ordered for match in one.match]
@@ -378,6 +391,10 @@ class Profiles:
         near = [one for one in self._sites.values() if abs(one.longitude_deg - longitude_deg) < 0.1]
         return near[0] if len(near) == 1 else None
 
+    def target(self, name: str | None) -> Target | None:
+        """The target of a name, where the home says where it is."""
+        return self._targets.get(key_of(name)) if name and self._targets else None
+
     def recognise(self, cards: Mapping[str, Card], relative_path: str) -> Profile:
         """The profile of a frame: the first by priority that knows it, else the generic one."""
         lowered = relative_path.lower()
@@ -388,14 +405,15 @@ class Profiles:
 
     def adapted(self, profile: Profile) -> Profiles:
         """These profiles and sites with one that stands in the place of that of its name."""
-        return Profiles({profile.name: profile}, self._sites)
+        return Profiles({profile.name: profile}, self._sites, self._targets)
 
     def digests(self) -> dict[str, str]:
-        """What each profile says, as a digest by name; under "" how they are recognised, and the sites."""
+        """What each profile says, as a digest by name; under "" how they are recognised, sites and targets."""
         found = {name: _digest(one, exclude={"match", "priority"}) for name, one in self._profiles.items()}
         recognition = [_digest(one, include={"name", "match", "priority"}) for _, one in sorted(self._profiles.items())]
         sites = [_digest(one) for _, one in sorted(self._sites.items())]
-        return {**found, "": hashlib.sha256("".join(recognition + sites).encode()).hexdigest()}
+        targets = [json.dumps(digest_of(self._targets))] if self._targets else []
+        return {**found, "": hashlib.sha256("".join(recognition + sites + targets).encode()).hexdigest()}
 
 
 def _digest(one: BaseModel, **fields: Any) -> str:
@@ -404,7 +422,7 @@ def _digest(one: BaseModel, **fields: Any) -> str:
 
 
 def load_profiles(home: Path | None = None) -> Profiles:
-    """The shipped profiles and sites, and those of a home, which replace shipped ones of the same name.
+    """The shipped profiles and sites, and those of a home, which replace shipped ones of the same name; its targets.
 
     Raises
     ------
@@ -428,7 +446,7 @@ def load_profiles(home: Path | None = None) -> Profiles:
     for name, one in profiles.items():
         if one.defaults.get("site", "") not in ("", *sites):
             raise ConfigError(f"{tables[name][0]}: defaults.site: no site is named {one.defaults['site']!r}")
-    return Profiles(profiles, sites)
+    return Profiles(profiles, sites, load_targets(home))
 
 
 def _read(path: Path) -> dict[str, Any]:

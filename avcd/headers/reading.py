@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from avcd.config import Limits
@@ -21,6 +23,7 @@ _IGNORED = {
     "transfer": "the name of an unfinished transfer",
     "other": "not a FITS file name",
 }
+_LARGE = 8 * 2**20  # [bytes] from which on a thread is worth its start
 _Frames = tuple[tuple[int, Frame], ...]
 
 
@@ -132,9 +135,19 @@ def _read_archive_member(content: Content, limits: Limits, frames: Callable[[byt
 def _read_content(
     member: str, name: str, data: bytes, kind: str, limits: Limits, frames: Callable[[bytes, str], _Frames]
 ) -> MemberReading:
-    digest = hashlib.sha256(data).hexdigest()
-    try:
-        found = frames(decompress(data, name, limits) if kind == "compressed" else data, member)
-    except InputError as error:
-        return _unreadable(member, str(error), digest, len(data))
-    return MemberReading(member=member, sha256=digest, size=len(data), status=FrameStatus.OK, frames=found)
+    with _digest_of(data) as digest:
+        try:
+            found = frames(decompress(data, name, limits) if kind == "compressed" else data, member)
+        except InputError as error:
+            return _unreadable(member, str(error), digest(), len(data))
+        return MemberReading(member=member, sha256=digest(), size=len(data), status=FrameStatus.OK, frames=found)
+
+
+@contextmanager
+def _digest_of(data: bytes) -> Iterator[Callable[[], str]]:
+    """The SHA-256 of a file's content; of a large one it is taken in another thread, while its pixels are hashed."""
+    if len(data) < _LARGE:
+        yield hashlib.sha256(data).hexdigest
+        return
+    with ThreadPoolExecutor(1) as beside:
+        yield beside.submit(lambda: hashlib.sha256(data).hexdigest()).result

@@ -12,7 +12,7 @@ from typing import Any
 
 from avcd.frame import CalibLevel, Card, Frame, ImageType
 from avcd.headers.gathering import Gathered, Hdu, find_cards
-from avcd.headers.geometry import read_detector, read_position, read_scale, read_site
+from avcd.headers.geometry import read_airmass, read_detector, read_position, read_scale, read_site, read_target
 from avcd.headers.groups import observation_of, session_of
 from avcd.headers.names import read_names, transform
 from avcd.headers.profiles import NUMBERS, Profiles, Reading, typed
@@ -96,9 +96,11 @@ def translate(
         # Whatever the detector could hold, the converter's numbers end here.
         gathered.put("saturation_adu", 65535.0, "16-bit pixels")
     _transform(gathered)
+    read_target(gathered, profiles)
     _read_calibration(gathered)
     read_site(gathered, profiles, site)
     read_times(gathered)
+    read_airmass(gathered)
     return _frame(gathered, hdu)
 
 

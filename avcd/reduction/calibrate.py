@@ -7,21 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import astropy.units as u
-import ccdproc
 import numpy as np
 from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
+from avcd.reduction.applying import Terms, apply_terms, hide_broken, scaled
 from avcd.reduction.cosmic import find_cosmic_rays
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
+from avcd.reduction.prepared import prepare
 from avcd.reduction.repair import repair_pixels
-from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
+from avcd.reduction.residues import hot_residue_at, measure_sky_gradient
 
 # A dark whose level is above half of the bias's holds that bias still.
 _BIAS_SHARE = 0.5
-_LARGEST = 1e15
+_LARGEST = 1e15  # no detector counts so far; squared it would overflow
+_SAY_NOTHING = np.uint16(MaskBit.SATURATED | MaskBit.NON_FINITE)
+_NOISE_ROWS = 512  # of a frame, on which its own scatter is measured
 
 
 @dataclass(frozen=True)
@@ -66,18 +69,19 @@ class Reduced:
 
 @dataclass
 class _Run:
-    """A reduction under way."""
+    """A reduction under way: ``terms`` are gathered first, and then carried out at once."""
 
-    ccd: CCDData
-    mask: np.ndarray
+    raw: CCDData
+    terms: dict[str, Any] = field(default_factory=dict)
+    masks: list[np.ndarray] = field(default_factory=list)
     steps: list[Mapping[str, Any]] = field(default_factory=list)
     applied: set[str] = field(default_factory=set)
     metrics: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
-    def take_mask(self, master: CCDData) -> None:
-        if master.mask is not None:
-            self.mask |= np.asarray(master.mask, dtype=np.uint16)
+    def take_mask(self, mask: np.ndarray | None) -> None:
+        if mask is not None:
+            self.masks.append(mask)
 
     def step(self, name: str, **details: Any) -> None:
         self.steps.append({"step": name, **details})
@@ -118,41 +122,38 @@ def reduce_frame(
     if masters.bad_pixels is not None and masters.bad_pixels.shape != raw.data.shape:
         raise ProcessingError(f"the bad pixels have shape {masters.bad_pixels.shape}, the frame {raw.data.shape}")
     run = _start(raw, detector, params)
-    _add_noise(run, detector, _zero_level(masters, detector))
-    if masters.bias is not None and not _dark_brings_bias(masters):
-        _subtract_bias(run, masters)
+    brings_bias = _dark_brings_bias(masters)
+    _plan_noise(run, detector, _zero_level(masters, detector, brings_bias=brings_bias))
+    if masters.bias is not None and not brings_bias:
+        _plan_bias(run, masters)
     if masters.dark is not None:
-        _subtract_dark(run, masters, exposure_s)
+        _plan_dark(run, masters, exposure_s, brings_bias=brings_bias)
     if masters.flat is not None:
-        _divide_flat(run, masters.flat)
+        _plan_flat(run, masters.flat)
     if masters.bad_pixels is not None:
-        run.mask |= np.asarray(masters.bad_pixels, dtype=np.uint16)
+        run.take_mask(np.asarray(masters.bad_pixels, dtype=np.uint16))
         run.step("bad pixels masked", pixels=int(np.count_nonzero(masters.bad_pixels)))
-    if detector.gain_e_per_adu and run.ccd.unit == u.adu:
-        run.ccd = ccdproc.gain_correct(run.ccd, detector.gain_e_per_adu * u.electron / u.adu)
-        run.step("gain", e_per_adu=detector.gain_e_per_adu)
-    elif run.ccd.unit == u.adu:
-        run.warnings.append("the gain is not known: pixels stay in adu, and photon noise is not in the uncertainty")
+    unit = _plan_gain(run, detector)
+    data, sigma, mask = apply_terms(raw.data, raw.mask, Terms(masks=tuple(run.masks), **run.terms))
+    ccd = CCDData(data, unit=unit, mask=mask, uncertainty=StdDevUncertainty(sigma, copy=False))
     if masters.flat is not None:
-        run.metrics |= measure_sky_gradient(run.ccd.data, run.mask != 0)
+        run.metrics |= measure_sky_gradient(data, mask != 0)
     if params["repair"] != "none":
-        _repair(run, params)
+        ccd = _repair(run, ccd, params)
     if params["cosmic_rays"]:
-        _clean_cosmic_rays(run, detector, params)
-    return _finish(run)
+        ccd = _clean_cosmic_rays(run, ccd, detector, params)
+    if ccd.data is not data:
+        hide_broken(ccd.data, ccd.uncertainty.array, np.asarray(ccd.mask))
+    run.metrics["masked_fraction"] = float(np.count_nonzero(ccd.mask)) / ccd.data.size
+    return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings))
 
 
 def _start(raw: CCDData, detector: Detector, params: Mapping[str, Any]) -> _Run:
-    data = np.array(raw.data, dtype=np.float32)
-    mask = np.zeros(data.shape, np.uint16) if raw.mask is None else np.array(raw.mask, dtype=np.uint16)
-    data[np.abs(data) > _LARGEST] = np.nan  # no detector counts so far; squared it would overflow
-    mask[~np.isfinite(data)] |= np.uint16(MaskBit.NON_FINITE)
+    run = _Run(raw, {"largest": _LARGEST})
     if detector.saturation_adu is not None:
-        mask[data >= float(params["full_well_fraction"]) * detector.saturation_adu] |= np.uint16(MaskBit.SATURATED)
-    data[~np.isfinite(data)] = 0
-    run = _Run(CCDData(data, unit=raw.unit), mask)
+        run.terms["saturation"] = float(params["full_well_fraction"]) * detector.saturation_adu
     if detector.pedestal_adu:
-        run.ccd = CCDData(data + np.float32(detector.pedestal_adu), unit=raw.unit)
+        run.terms["pedestal"] = detector.pedestal_adu
         run.step("pedestal added", adu=detector.pedestal_adu)
     return run
 
@@ -165,92 +166,89 @@ def _dark_brings_bias(masters: Masters) -> bool:
         return masters.dark_has_bias
     if masters.bias is None:
         return True
-    return _level(masters.dark.data) > _BIAS_SHARE * _level(masters.bias.data)
+    return prepare(masters.dark).level > _BIAS_SHARE * prepare(masters.bias).level
 
 
-def _level(values: np.ndarray) -> float:
-    return float(np.median(values[np.isfinite(values)]))
-
-
-def _zero_level(masters: Masters, detector: Detector) -> np.ndarray | None:
+def _zero_level(masters: Masters, detector: Detector, *, brings_bias: bool) -> np.ndarray | float | None:
     """What the pixels read without any light: the bias, or the dark that holds it; None where nothing says."""
     if masters.bias is not None:
-        return np.asarray(masters.bias.data, dtype=np.float32)
-    if masters.dark is not None and _dark_brings_bias(masters):
-        return np.asarray(masters.dark.data, dtype=np.float32)
-    return np.zeros((1, 1), np.float32) if detector.bias_removed else None
+        return prepare(masters.bias).data
+    if masters.dark is not None and brings_bias:
+        return prepare(masters.dark).data
+    return 0.0 if detector.bias_removed else None
 
 
-def _subtract_bias(run: _Run, masters: Masters) -> None:
-    bias = masters.bias
-    assert bias is not None
-    plain = _plain(bias, run.ccd)
-    if masters.dark is not None and masters.dark_less_bias:
-        plain.uncertainty = None  # reckoned with the dark's
-    run.ccd = ccdproc.subtract_bias(run.ccd, plain)
-    run.take_mask(bias)
-    run.applied.add("bias")
-    run.step("bias subtracted", level=round(_level(bias.data), 3))
-
-
-def _plain(master: CCDData, like: CCDData) -> CCDData:
-    """A master without its mask (planes are carried apart: ccdproc knows only true and false), in the frame's unit."""
-    return CCDData(master.data, unit=like.unit, uncertainty=_bare(master))
-
-
-def _bare(master: CCDData) -> StdDevUncertainty | None:
-    """A master's uncertainty without the unit it was bound to."""
-    return None if master.uncertainty is None else StdDevUncertainty(master.uncertainty.array)
-
-
-def _add_noise(run: _Run, detector: Detector, zero_level: np.ndarray | None) -> None:
+def _plan_noise(run: _Run, detector: Detector, zero_level: np.ndarray | float | None) -> None:
     """The raw frame's own noise: photons, where a gain says how many there are, and read-out."""
-    data, unit = run.ccd.data, run.ccd.unit
+    unit = run.raw.unit
     gain = detector.gain_e_per_adu if unit == u.adu else 1.0
     if detector.read_noise_e is not None and gain:
         read_noise = detector.read_noise_e / gain
     elif detector.read_noise_adu is not None and unit == u.adu:
         read_noise = detector.read_noise_adu
     else:
-        read_noise = mad_sigma(np.diff(data, axis=1)) / np.sqrt(2)
+        rows = run.raw.data[:: max(1, run.raw.data.shape[0] // _NOISE_ROWS)].astype(np.float32)
+        read_noise = mad_sigma(np.diff(np.where(np.abs(rows) <= _LARGEST, rows, np.nan), axis=1)) / np.sqrt(2)
         run.warnings.append("the read noise is not known: the frame's own pixel-to-pixel scatter stands for it")
         gain = None  # that scatter holds the sky's photon noise already
-    variance = np.full(data.shape, read_noise**2, np.float32)
     if gain and zero_level is not None:
-        variance += np.maximum(data - zero_level, 0) / np.float32(gain)
+        run.terms |= {"gain_e_per_adu": float(gain), "zero": zero_level}
     elif gain:
         run.warnings.append("the bias is still in the pixels: photon noise is not in the uncertainty")
-    run.ccd = CCDData(data, unit=unit, uncertainty=StdDevUncertainty(np.sqrt(variance)))
-    run.metrics["read_noise"] = float(read_noise)
+    run.terms["read_noise"] = run.metrics["read_noise"] = float(read_noise)
 
 
-def _subtract_dark(run: _Run, masters: Masters, exposure_s: float | None) -> None:
-    dark = masters.dark
-    assert dark is not None
-    brings_bias = _dark_brings_bias(masters)
+def _plan_bias(run: _Run, masters: Masters) -> None:
+    assert masters.bias is not None
+    bias = prepare(masters.bias)
+    run.terms["bias"] = bias.data
+    if masters.dark is None or not masters.dark_less_bias:
+        run.terms["bias_sigma"] = bias.sigma  # else reckoned with the dark's
+    run.take_mask(bias.mask)
+    run.applied.add("bias")
+    run.step("bias subtracted", level=round(bias.level, 3))
+
+
+def _plan_dark(run: _Run, masters: Masters, exposure_s: float | None, *, brings_bias: bool) -> None:
+    assert masters.dark is not None
+    dark = prepare(masters.dark)
     if masters.dark_has_bias is None:
         holds = "holds" if brings_bias else "does not hold"
         run.warnings.append(f"the dark does not say whether its bias is in it; by its level it {holds} it")
     scale = _dark_scale(exposure_s, masters.dark_exposure_s, brings_bias)
-    uncertainty = _bare(dark)
-    if uncertainty is not None:
-        variance = np.square(uncertainty.array * scale)
-        bias = None if brings_bias or not masters.dark_less_bias else masters.bias
-        if bias is not None and bias.uncertainty is not None:
-            # frame - bias - scale * (raw dark - bias): the bias counts (1 - scale) times, not once and scale times.
-            variance += (1 - 2 * scale) * np.square(bias.uncertainty.array)
-        uncertainty = StdDevUncertainty(np.sqrt(np.maximum(variance, 0)))
-    scaled = CCDData(dark.data * np.float32(scale), unit=run.ccd.unit, uncertainty=uncertainty)
-    seconds = (exposure_s or 1.0) * u.s  # scaled already, masks and uncertainty with it
-    run.ccd = ccdproc.subtract_dark(run.ccd, scaled, dark_exposure=seconds, data_exposure=seconds, exposure_unit=u.s)
-    # Now: later the search for cosmic rays takes some of what is left for its own.
-    saturated = (run.mask & np.uint16(MaskBit.SATURATED | MaskBit.NON_FINITE)) != 0
-    run.metrics |= measure_hot_residue(run.ccd.data, scaled.data, saturated)
-    run.take_mask(dark)
+    run.terms |= {"dark": dark.data, "dark_sigma": dark.sigma, "scale": scale}
+    if masters.dark_less_bias and masters.bias is not None and not brings_bias:
+        run.terms["shared_sigma"] = prepare(masters.bias).sigma
+    _measure_hot(run, masters, scale)
+    run.take_mask(dark.mask)
     run.applied |= {"dark", "bias"} if brings_bias else {"dark"}
     run.step(
         "dark subtracted", exposure_s=masters.dark_exposure_s, scale=round(scale, 6), with_bias=brings_bias or None
     )
+
+
+def _measure_hot(run: _Run, masters: Masters, scale: float) -> None:
+    """What the dark leaves of its hot pixels; reckoned there alone, before a search for cosmic rays takes some of it."""
+    assert masters.dark is not None
+    dark, raw = prepare(masters.dark), run.raw
+    planes = [run.terms["bias"]] if "bias" in run.terms else []
+    limit = run.terms.get("saturation", np.inf)
+
+    def taken(places: np.ndarray) -> np.ndarray:
+        return scaled(dark.data.ravel()[places], scale)
+
+    def left(places: np.ndarray) -> np.ndarray:
+        values = raw.data.ravel()[places].astype(np.float32) + np.float32(run.terms.get("pedestal", 0.0))
+        for plane in planes:
+            values -= plane.ravel()[places]
+        return np.asarray(values - taken(places))
+
+    def unusable(places: np.ndarray) -> np.ndarray:
+        values = raw.data.ravel()[places]
+        broken = ~(np.abs(values) <= _LARGEST) | (values >= limit)
+        return broken if raw.mask is None else broken | ((raw.mask.ravel()[places] & _SAY_NOTHING) != 0)
+
+    run.metrics |= hot_residue_at(dark.hot, raw.data.shape[1], left, taken, unusable)
 
 
 def _dark_scale(exposure_s: float | None, dark_s: float | None, brings_bias: bool) -> float:
@@ -266,55 +264,47 @@ def _dark_scale(exposure_s: float | None, dark_s: float | None, brings_bias: boo
     return 1.0
 
 
-def _divide_flat(run: _Run, flat: CCDData) -> None:
-    lit = np.isfinite(flat.data) & (flat.data > 0)
-    good = lit if flat.mask is None else lit & (np.asarray(flat.mask) == 0)
-    if not good.any():
-        raise ProcessingError("the flat has no usable pixel")
-    norm = _level(flat.data[good])
-    usable = np.where(lit, flat.data, norm).astype(np.float32)
-    run.mask[~lit] |= np.uint16(MaskBit.DEAD)
-    plain = CCDData(usable, unit=u.dimensionless_unscaled, uncertainty=_bare(flat))
-    run.ccd = ccdproc.flat_correct(run.ccd, plain, norm_value=norm)
-    run.take_mask(flat)
+def _plan_flat(run: _Run, flat: CCDData) -> None:
+    found = prepare(flat).response
+    run.terms |= {"response": found.data, "response_sigma": found.sigma}
+    run.take_mask(found.mask)
     run.applied.add("flat")
-    run.step("flat divided", norm=round(norm, 6))
+    run.step("flat divided", norm=round(found.norm, 6))
 
 
-def _repair(run: _Run, params: Mapping[str, Any]) -> None:
-    whole = CCDData(run.ccd.data, unit=run.ccd.unit, mask=run.mask, uncertainty=run.ccd.uncertainty)
-    found, counts = repair_pixels(whole, params)
-    run.ccd = CCDData(found.data, unit=found.unit, uncertainty=found.uncertainty)
-    run.mask = np.asarray(found.mask)
+def _plan_gain(run: _Run, detector: Detector) -> u.Unit:
+    """The unit of the result: electrons, where a gain is known."""
+    if run.raw.unit != u.adu:
+        return run.raw.unit
+    if not detector.gain_e_per_adu:
+        run.warnings.append("the gain is not known: pixels stay in adu, and photon noise is not in the uncertainty")
+        return u.adu
+    run.terms["factor"] = detector.gain_e_per_adu
+    run.step("gain", e_per_adu=detector.gain_e_per_adu)
+    return u.electron
+
+
+def _repair(run: _Run, ccd: CCDData, params: Mapping[str, Any]) -> CCDData:
+    found, counts = repair_pixels(ccd, params)
     run.metrics |= counts
     run.step("bad pixels replaced", method=params["repair"], **{name: int(count) for name, count in counts.items()})
+    return found
 
 
-def _clean_cosmic_rays(run: _Run, detector: Detector, params: Mapping[str, Any]) -> None:
+def _clean_cosmic_rays(run: _Run, ccd: CCDData, detector: Detector, params: Mapping[str, Any]) -> CCDData:
     """Cosmic rays masked and replaced; all figures in the unit of the pixels."""
-    electrons = run.ccd.unit == u.electron
+    electrons = ccd.unit == u.electron
     gain = detector.gain_e_per_adu or 1.0
     # What the noise model sqrt(signal + readnoise^2) wants: with a gain the read noise in electrons; without one the
     # sky's whole scatter, since adu do not follow Poisson statistics. That finds fewer cosmic rays, not false ones.
     if electrons:
         noise = detector.read_noise_e or (detector.read_noise_adu or run.metrics["read_noise"]) * gain
     else:
-        noise = max(mad_sigma(run.ccd.data), run.metrics["read_noise"])
+        noise = max(mad_sigma(ccd.data), run.metrics["read_noise"])
     saturation = np.inf if detector.saturation_adu is None else detector.saturation_adu * (gain if electrons else 1.0)
-    struck, data = find_cosmic_rays(run.ccd.data, run.mask != 0, float(noise), saturation, params)
-    run.mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
-    run.ccd = CCDData(data, unit=run.ccd.unit, uncertainty=run.ccd.uncertainty)
+    mask = np.array(ccd.mask)
+    struck, data = find_cosmic_rays(ccd.data, mask != 0, float(noise), saturation, params)
+    mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
     run.metrics["cosmic_ray_px"] = float(np.count_nonzero(struck))
     run.step("cosmic rays replaced", pixels=int(np.count_nonzero(struck)))
-
-
-def _finish(run: _Run) -> Reduced:
-    data = np.array(run.ccd.data, dtype=np.float32)
-    uncertainty = np.array(run.ccd.uncertainty.array, dtype=np.float32)
-    broken = ~np.isfinite(data) | ~np.isfinite(uncertainty)  # through a delivered master
-    run.mask[broken] |= np.uint16(MaskBit.NON_FINITE)
-    data[broken] = 0
-    uncertainty[broken] = 0
-    ccd = CCDData(data, unit=run.ccd.unit, mask=run.mask, uncertainty=StdDevUncertainty(uncertainty))
-    run.metrics["masked_fraction"] = float(np.count_nonzero(run.mask)) / run.mask.size
-    return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings))
+    return CCDData(data, unit=ccd.unit, mask=mask, uncertainty=ccd.uncertainty)

@@ -9,7 +9,7 @@ from threading import local
 from types import ModuleType
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
@@ -235,7 +235,7 @@ def _typical_variance(plan: _Plan) -> float:
     if not variances.size:
         return 0.0
     # The median of the variances is not moved by outliers; for normal values it is this part of the true variance.
-    return float(np.median(variances) * (number - 1) / chi2.ppf(0.5, number - 1))
+    return float(np.median(variances) * (number - 1) / (2 * gammaincinv((number - 1) / 2, 0.5)))
 
 
 def _mask_of(count: np.ndarray, number: int) -> np.ndarray:

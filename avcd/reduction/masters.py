@@ -21,7 +21,7 @@ from avcd.reduction.figures import (
     measure_structure,
     take_sample,
 )
-from avcd.reduction.noise import mad_sigma, read_noise_from_biases
+from avcd.reduction.noise import exact_median, mad_sigma, read_noise_from_biases
 from avcd.reduction.planes import CCDData
 from avcd.reduction.sources import read_rows
 from avcd.reduction.transfer import gain_of_frames
@@ -29,6 +29,8 @@ from avcd.reduction.transfer import gain_of_frames
 _MEMORY = 512 * 2**20
 _STEP_ROWS = 16  # of the first frame, on which the step of its numbers is measured
 _CELL_COLUMNS = 256  # beside the rows of a strip: what the gain is measured on
+_NOISE_PX = 2_000_000  # of a bias, on which read noise is measured, in so many bands of rows:
+_NOISE_BANDS = 32
 _PAIRS = 3  # of bias frames; each gives the read noise to a part in a thousand
 
 
@@ -83,6 +85,7 @@ def build_master_bias(
     params: Mapping[str, Any],
     *,
     full_well_adu: float | None = None,
+    figures: bool = True,
     memory_bytes: int = _MEMORY,
 ) -> Master:
     """The clipped mean of bias frames.
@@ -94,6 +97,8 @@ def build_master_bias(
         Of the recipe: method, low_sigma, high_sigma.
     full_well_adu
         The level at which the detector saturates; None: not known.
+    figures
+        Whether the master is measured, beyond its read noise.
 
     Returns
     -------
@@ -102,12 +107,22 @@ def build_master_bias(
         measures.
     """
     combined = _combine(sources, params, memory_bytes, step_of(sources[0]))
-    metrics = _figures(combined, sources, params) | _fill(combined, full_well_adu)
-    full = [one.rows(0, one.shape[0])[0] for one in sources[: _PAIRS + 1]]
-    noises = [read_noise_from_biases(first, second) for first, second in pairwise(full)]
+    metrics = _figures(combined, sources, params) | _fill(combined, full_well_adu) if figures else {}
+    parts = [_noise_part(one) for one in sources[: _PAIRS + 1]]
+    noises = [read_noise_from_biases(first, second) for first, second in pairwise(parts)]
     if noises:
         metrics["read_noise_adu"] = float(np.mean(noises))
     return Master(_ccd(combined, "adu"), metrics, _few(len(sources)))
+
+
+def _noise_part(source: FrameSource) -> np.ndarray:
+    """Rows spread over a frame, enough of them to tell its noise to a part in two thousand; all of a small frame's."""
+    ny, nx = source.shape
+    height = min(ny, -(-_NOISE_PX // (nx * _NOISE_BANDS)))
+    if height * _NOISE_BANDS >= ny:
+        return source.rows(0, ny)[0]
+    starts = np.linspace(0, ny - height, _NOISE_BANDS).astype(int)
+    return np.concatenate([source.rows(start, start + height)[0] for start in starts.tolist()])
 
 
 def build_master_dark(
@@ -117,6 +132,7 @@ def build_master_dark(
     *,
     exposure_s: float | None = None,
     full_well_adu: float | None = None,
+    figures: bool = True,
     memory_bytes: int = _MEMORY,
 ) -> Master:
     """The clipped mean of darks of one exposure, each less the master bias where one is given.
@@ -140,6 +156,8 @@ def build_master_dark(
     corrected = [_corrected(one, bias) for one in sources]
     combined = _combine(corrected, params, memory_bytes, step_of(sources[0]))
     ccd = _ccd(combined, "adu")
+    if not figures:
+        return Master(_with_uncertainty_of(ccd, bias), {}, _few(len(sources)))
     metrics = _figures(combined, corrected, params) | _fill(combined, full_well_adu, bias)
     metrics |= {"bias_included": float(bias is None)} | count_spots(ccd.data, combined.mask)
     if exposure_s:
@@ -157,6 +175,7 @@ def build_master_flat(
     *,
     full_well_adu: Sequence[float | None] | None = None,
     read_noise_adu: float | None = None,
+    figures: bool = True,
     memory_bytes: int = _MEMORY,
 ) -> Master:
     """Flats less bias and dark, each scaled to its median, combined, and normalised to a median of one.
@@ -207,17 +226,23 @@ def build_master_flat(
     corrected = [CorrectedSource(sources[index], offset, offset_mask, 1.0 / found[index]) for index in chosen]
     combined = _combine(corrected, params, memory_bytes, step_of(sources[0]) / float(np.median(levels)))
     ccd, dead = _normalised(combined, float(params["lowest_response"]))
-    metrics = _figures(combined, corrected, params, levels) | {
-        "level": float(np.median(levels)),
-        "level_lowest": min(levels),
-        "level_highest": max(levels),
-        "frames_left_out": float(len(left_out)),
-        "frames_outside": float(len(used_outside)),
-        "frames_missing": float(max(0, minimum - len(chosen))),
-        "dead_px": int(np.count_nonzero(dead)),
-        "vignetting": float(np.percentile(ccd.data[~dead], 1)) if not dead.all() else float("nan"),
-    }
-    metrics |= count_spots(ccd.data, np.asarray(ccd.mask)) | _gain(corrected, levels, combined, read_noise_adu)
+    metrics = (
+        {}
+        if not figures
+        else _figures(combined, corrected, params, levels)
+        | {
+            "level": float(np.median(levels)),
+            "level_lowest": min(levels),
+            "level_highest": max(levels),
+            "frames_left_out": float(len(left_out)),
+            "frames_outside": float(len(used_outside)),
+            "frames_missing": float(max(0, minimum - len(chosen))),
+            "dead_px": int(np.count_nonzero(dead)),
+            "vignetting": float(np.percentile(ccd.data[~dead], 1)) if not dead.all() else float("nan"),
+        }
+    )
+    if figures:
+        metrics |= count_spots(ccd.data, np.asarray(ccd.mask)) | _gain(corrected, levels, combined, read_noise_adu)
     notes = [*_few(len(chosen))]
     if None in wells:
         notes.append("the full well is not known: the level of the flats was not judged")
@@ -254,7 +279,9 @@ def _level_above(source: FrameSource, offset: np.ndarray | None, offset_mask: np
     """The median of a flat above its offset frame, adu; NaN where no pixel is usable."""
     values, mask = CorrectedSource(source, offset, offset_mask).rows(0, source.shape[0])
     usable = np.isfinite(values) if mask is None else np.isfinite(values) & (mask == 0)
-    return float(np.median(values[usable])) if usable.any() else float("nan")
+    if usable.all():
+        return exact_median(values)
+    return exact_median(values[usable]) if usable.any() else float("nan")
 
 
 def _outside(
@@ -275,12 +302,14 @@ def _outside(
 def _normalised(combined: Combined, lowest_response: float) -> tuple[CCDData, np.ndarray]:
     """A flat of median one, with the pixels that do not respond set to one; and which those are."""
     good = combined.mask == 0
-    norm = float(np.median(combined.data[good])) if good.any() else float("nan")
+    norm = exact_median(combined.data[good]) if good.any() else float("nan")
     data = combined.data / np.float32(norm)
     dead = ~np.isfinite(data) | (data < lowest_response) | ~good
     mask = combined.mask | np.where(dead, np.uint16(MaskBit.DEAD), np.uint16(0))
     uncertainty = (
-        None if combined.uncertainty is None else StdDevUncertainty(np.where(dead, 0, combined.uncertainty / norm))
+        None
+        if combined.uncertainty is None
+        else StdDevUncertainty(np.where(dead, 0, combined.uncertainty / norm), copy=False)
     )
     return CCDData(np.where(dead, np.float32(1), data), unit="", mask=mask, uncertainty=uncertainty), dead
 
@@ -329,7 +358,7 @@ def _sum(
 
 
 def _ccd(combined: Combined, unit: str) -> CCDData:
-    uncertainty = None if combined.uncertainty is None else StdDevUncertainty(combined.uncertainty)
+    uncertainty = None if combined.uncertainty is None else StdDevUncertainty(combined.uncertainty, copy=False)
     return CCDData(combined.data, unit=unit, mask=combined.mask, uncertainty=uncertainty)
 
 
@@ -338,7 +367,7 @@ def _with_uncertainty_of(ccd: CCDData, bias: CCDData | None) -> CCDData:
     if bias is None or bias.uncertainty is None or ccd.uncertainty is None:
         return ccd
     total = np.hypot(ccd.uncertainty.array, bias.uncertainty.array).astype(np.float32)
-    return CCDData(ccd.data, unit=ccd.unit, mask=ccd.mask, uncertainty=StdDevUncertainty(total))
+    return CCDData(ccd.data, unit=ccd.unit, mask=ccd.mask, uncertainty=StdDevUncertainty(total, copy=False))
 
 
 def _figures(

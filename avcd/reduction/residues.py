@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
+from avcd.reduction.applying import each_strip
 from avcd.reduction.noise import mad_sigma
+
+Look = Callable[[np.ndarray], np.ndarray]
 
 _HOT_SIGMA = 8.0  # above the pixels around, in the dark's scatter
 _MOST_HOT = 4000
 _FEWEST_HOT = 20
 _STRONG = 3.0  # a hot pixel's excess over the frame's own noise, from which on it says something
-_CONTROLS = 4000
+_USUAL = 4000
 _BORDER = 2  # the neighbourhood is five pixels wide
 _BLOCKS = 8  # along each side
 _FEWEST_BLOCKS = 16
-_BLOCK_PX = 10_000  # of a block are looked at
+_BLOCK_PX = 5_000  # of a block are looked at
 _CLIP = 3.0
 _PASSES = 4
 _REWEIGHTED = 20
@@ -23,7 +29,45 @@ _MEDIAN_SCATTER = 1.2533  # of a median of normal values, beside that of their m
 _ENOUGH_PX = 200_000
 
 
-def measure_hot_residue(data: np.ndarray, dark: np.ndarray, unusable: np.ndarray) -> dict[str, float]:
+@dataclass(frozen=True)
+class HotPixels:
+    """The pixels of a dark that its frames are judged by, as flat indices: hot ones, hottest first, and usual ones."""
+
+    hot: np.ndarray
+    usual: np.ndarray
+
+
+def find_hot_pixels(dark: np.ndarray) -> HotPixels:
+    """The hottest pixels of a dark, and some that are like most.
+
+    Parameters
+    ----------
+    dark : shape (ny, nx)
+        Any factor of it gives the same.
+    """
+    nothing = np.zeros(0, np.intp)
+    if min(dark.shape) <= 4 * _BORDER:
+        return HotPixels(nothing, nothing)
+    excess = _sticking_out(dark)
+    sigma = mad_sigma(excess.ravel()[:: max(1, excess.size // _ENOUGH_PX)])
+    flat = excess.ravel()
+    hot = np.flatnonzero(flat > _HOT_SIGMA * max(sigma, 1e-9))
+    hot = hot[np.isfinite(dark.ravel()[hot])]
+    hot = hot[np.argsort(-flat[hot], kind="stable")[: 2 * _MOST_HOT]]  # some are saturated in a frame
+    usual = np.arange(0, flat.size, max(1, flat.size // (4 * _USUAL)))
+    usual = usual[(np.abs(flat[usual]) <= _CLIP * sigma) & _inside(usual, dark.shape)]
+    return HotPixels(hot, usual[:: max(1, usual.size // _USUAL)])
+
+
+def _inside(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Which flat indices are so far from the border that all pixels around them are there."""
+    y, x = np.divmod(places, shape[1])
+    return (y >= _BORDER) & (y < shape[0] - _BORDER) & (x >= _BORDER) & (x < shape[1] - _BORDER)
+
+
+def measure_hot_residue(
+    data: np.ndarray, dark: np.ndarray, unusable: np.ndarray, found: HotPixels | None = None
+) -> dict[str, float]:
     """How much of the hot pixels is left after the dark was subtracted.
 
     Every pixel that is hot in the dark is compared with those around it, in the dark and in the frame. What sticks out
@@ -36,6 +80,8 @@ def measure_hot_residue(data: np.ndarray, dark: np.ndarray, unusable: np.ndarray
         The frame after subtraction, and what was subtracted.
     unusable : shape (ny, nx), bool
         Pixels that say nothing, such as saturated ones.
+    found
+        The dark's hot pixels, where they are known already.
 
     Returns
     -------
@@ -43,19 +89,36 @@ def measure_hot_residue(data: np.ndarray, dark: np.ndarray, unusable: np.ndarray
         ``hot_residue``; ``hot_residue_sigma``: it over its error; ``hot_residue_px``: hot pixels it was measured on.
         Empty where fewer than twenty stand above the frame's noise.
     """
-    if min(data.shape) <= 4 * _BORDER:
+    return hot_residue_at(
+        found or find_hot_pixels(dark),
+        data.shape[1],
+        lambda places: data.ravel()[places],
+        lambda places: dark.ravel()[places],
+        lambda places: unusable.ravel()[places],
+    )
+
+
+def hot_residue_at(pixels: HotPixels, columns: int, data: Look, dark: Look, unusable: Look) -> dict[str, float]:
+    """`measure_hot_residue`, of a frame that is only looked at where a dark is hot.
+
+    Parameters
+    ----------
+    pixels
+        Of the dark.
+    columns
+        How wide the frame is.
+    data, dark, unusable
+        From flat indices, of any shape, to the frame's values there, the dark's, and whether they say nothing.
+    """
+    hot, usual = (
+        places[~unusable(places) & np.isfinite(data(places))] if places.size else places
+        for places in (pixels.hot, pixels.usual)
+    )
+    hot = hot[:_MOST_HOT]
+    if hot.size < _FEWEST_HOT or not usual.size:
         return {}
-    excess = _sticking_out(dark)
-    sigma = mad_sigma(excess.ravel()[:: max(1, excess.size // _ENOUGH_PX)])
-    inside = np.zeros(data.shape, bool)
-    inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
-    inside &= ~unusable & np.isfinite(data) & np.isfinite(dark)
-    hot = np.flatnonzero(inside & (excess > _HOT_SIGMA * max(sigma, 1e-9)))
-    hot = hot[np.argsort(-excess.ravel()[hot], kind="stable")[:_MOST_HOT]]
-    controls = np.flatnonzero(inside & (np.abs(excess) <= _CLIP * sigma))
-    controls = controls[:: max(1, controls.size // _CONTROLS)]
-    taken, left = _above_surroundings(dark, hot), _above_surroundings(data, hot)
-    strong = taken > _STRONG * mad_sigma(_above_surroundings(data, controls))
+    taken, left = _above_surroundings(dark, hot, columns), _above_surroundings(data, hot, columns)
+    strong = taken > _STRONG * mad_sigma(_above_surroundings(data, usual, columns))
     strong &= np.isfinite(left)
     if np.count_nonzero(strong) < _FEWEST_HOT:
         return {}
@@ -70,28 +133,37 @@ def measure_hot_residue(data: np.ndarray, dark: np.ndarray, unusable: np.ndarray
 
 
 def _sticking_out(image: np.ndarray) -> np.ndarray:
-    """Each pixel less the middle of the four that lie two away: quick, and good enough to find what is hot."""
-    finite = np.nan_to_num(image.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    padded = np.pad(finite, _BORDER, mode="edge")
-    middle = slice(_BORDER, -_BORDER)
-    around = (padded[: -2 * _BORDER, middle], padded[2 * _BORDER :, middle],
-              padded[middle, : -2 * _BORDER], padded[middle, 2 * _BORDER :])  # fmt: skip
-    highest, lowest = np.maximum.reduce(around), np.minimum.reduce(around)
-    total = around[0] + around[1] + around[2] + around[3]
-    return np.asarray(padded[middle, middle] - (total - highest - lowest) / 2)
+    """Each pixel less the middle of the four that lie two away: quick, and good enough to find what is hot; 0 at the border."""
+    found = np.zeros(image.shape, np.float32)
+    ny = image.shape[0]
+
+    def work(rows: slice) -> None:
+        top, bottom = max(rows.start, _BORDER), min(rows.stop, ny - _BORDER)
+        if top >= bottom:
+            return
+        beside = slice(_BORDER, -_BORDER)
+        here = image[top:bottom]
+        around = (image[top - _BORDER : bottom - _BORDER, beside], image[top + _BORDER : bottom + _BORDER, beside],
+                  here[:, : -2 * _BORDER], here[:, 2 * _BORDER :])  # fmt: skip
+        with np.errstate(all="ignore"):  # what is no number is nothing that sticks out
+            highest, lowest = np.maximum.reduce(around), np.minimum.reduce(around)
+            total = around[0] + around[1] + around[2] + around[3]
+            found[top:bottom, beside] = here[:, beside] - (total - highest - lowest) / 2
+
+    each_strip(image.shape, work)
+    return found
 
 
-def _above_surroundings(image: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _above_surroundings(look: Look, places: np.ndarray, columns: int) -> np.ndarray:
     """Pixels less the median of the 24 around each; places as flat indices, none at the border."""
-    y, x = np.divmod(places, image.shape[1])
     offsets = [
-        (row, column)
+        row * columns + column
         for row in range(-_BORDER, _BORDER + 1)
         for column in range(-_BORDER, _BORDER + 1)
         if (row, column) != (0, 0)
     ]
-    around = np.array([image[y + row, x + column] for row, column in offsets])
-    return np.asarray(image[y, x] - np.median(around, axis=0), dtype=np.float64)
+    around = look(places[None, :] + np.array(offsets)[:, None])
+    return np.asarray(look(places) - np.median(around, axis=0), dtype=np.float64)
 
 
 def measure_sky_gradient(data: np.ndarray, unusable: np.ndarray) -> dict[str, float]:
@@ -114,7 +186,7 @@ def measure_sky_gradient(data: np.ndarray, unusable: np.ndarray) -> dict[str, fl
     for rows in np.array_split(np.arange(data.shape[0]), min(_BLOCKS, data.shape[0])):
         for columns in np.array_split(np.arange(data.shape[1]), min(_BLOCKS, data.shape[1])):
             here = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            level, sigma = _sky(data[here][~unusable[here]])
+            level, sigma = _sky(data[here], unusable[here])
             blocks.append((rows.mean() / data.shape[0], columns.mean() / data.shape[1], level, sigma))
     y, x, levels, sigmas = np.array(blocks).T
     finite = np.isfinite(levels)
@@ -154,9 +226,11 @@ def _plane(x: np.ndarray, y: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray
     return plane, residual
 
 
-def _sky(values: np.ndarray) -> tuple[float, float]:
+def _sky(values: np.ndarray, unusable: np.ndarray) -> tuple[float, float]:
     """Level and scatter of the sky in a block: what is left when all that sticks out is clipped."""
-    kept = values[:: max(1, values.size // _BLOCK_PX)].astype(np.float64)
+    # Of both axes: a whole row or column that is bad, or stands out, is met no oftener than it should be.
+    step = max(1, round((values.size / _BLOCK_PX) ** 0.5))
+    kept = values[::step, ::step][~unusable[::step, ::step]].astype(np.float64)
     kept = kept[np.isfinite(kept)]
     for _ in range(_PASSES):
         if not kept.size:

@@ -21,14 +21,16 @@ from pathlib import Path
 from avcd import faults
 from avcd.errors import ProcessingError, StorageError
 from avcd.products import publish
-from avcd.stages import Opener, run_stage
+from avcd.stages import HeldMasters, Opener, run_stage
 from avcd.work import Claim, JobInput, Published
 
 # The packages whose versions the promise of equal bytes holds for.
-_RECORDED = ("avcd", "numpy", "scipy", "astropy", "ccdproc", "astroscrappy", "sep", "reproject", "pillow")
+_RECORDED = ("avcd", "numpy", "scipy", "astropy", "astroscrappy", "sep", "reproject", "pillow")
 _PR_SET_PDEATHSIG = 1
 # One thread each: sums over threads come out in another order every time, and the pool already uses every core.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+_held = HeldMasters()
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def work(claim: Claim, place: Workplace) -> Published:
     """
     faults.reach("running")
     try:
-        output = run_stage(claim, open_inputs(place), place.memory_bytes)
+        _held.limit_bytes = place.memory_bytes // 4  # a worker's next job is often another frame of the same night
+        output = run_stage(claim, open_inputs(place), place.memory_bytes, _held)
         files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)
     except MemoryError as error:
         raise StorageError(

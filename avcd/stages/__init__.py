@@ -6,10 +6,11 @@ from collections.abc import Callable
 from importlib import import_module
 
 from avcd.frame import ProductKind
+from avcd.stages.held import HeldMasters
 from avcd.stages.output import Opener, Output, OutputFile, Work
 from avcd.work import Claim
 
-__all__ = ["Opener", "Output", "OutputFile", "Work", "run_stage", "stage_of"]
+__all__ = ["HeldMasters", "Opener", "Output", "OutputFile", "Work", "run_stage", "stage_of"]
 
 # Module and function of each kind; a module is loaded with its first job, for a master needs nothing of what a stack does.
 _STAGES: dict[ProductKind, tuple[str, str]] = {
@@ -32,12 +33,22 @@ def stage_of(kind: ProductKind) -> Callable[[Work], Output]:
     return found
 
 
-def run_stage(claim: Claim, open_input: Opener, memory_bytes: int) -> Output:
+def run_stage(
+    claim: Claim, open_input: Opener, memory_bytes: int, held: HeldMasters | None = None, *, figures: bool = True
+) -> Output:
     """Make the content of a claimed job's product.
+
+    Parameters
+    ----------
+    held
+        Masters of the jobs before, kept for the next.
+    figures
+        Whether figures that stand in the catalogue, and not in the product's file, are measured.
 
     Raises
     ------
     AvcdError
         ProcessingError when the inputs cannot give this product; FrameError when one cannot be read.
     """
-    return stage_of(claim.spec.kind)(Work(claim, open_input, memory_bytes))
+    work = Work(claim, open_input, memory_bytes, held or HeldMasters(), figures)
+    return stage_of(claim.spec.kind)(work)

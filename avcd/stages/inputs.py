@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from astropy.io import fits
 from avcd.errors import ProcessingError
 from avcd.frame import Frame
 from avcd.headers.layout import locate_pixels
-from avcd.headers.pixels import read_pixels
+from avcd.headers.pixels import read_header, read_pixels
 from avcd.products import read_image_product
+from avcd.reduction.applying import each_strip
 from avcd.reduction.combine import ArraySource, FileSource, FrameSource
 from avcd.reduction.planes import CCDData
 from avcd.stages.output import Work
@@ -23,7 +24,17 @@ from avcd.work import JobInput
 
 def read_raw(work: Work, one: JobInput) -> tuple[np.ndarray, fits.Header]:
     """Pixels (float32, shape (ny, nx)) and header of a frame, read in place."""
-    return read_pixels(work.open(one), one.member, one.hdu)
+    source = _in_place(work, one)
+    if source is None:
+        return read_pixels(work.open(one), one.member, one.hdu)
+    data = np.empty(source.shape, np.float32)
+    each_strip(data.shape, lambda rows: source.read_into(rows.start, rows.stop, data[rows]))
+    return data, read_header(source.path, "", one.hdu)
+
+
+def read_raw_header(work: Work, one: JobInput) -> fits.Header:
+    """The header of a frame alone."""
+    return read_header(work.open(one), one.member, one.hdu)
 
 
 def read_mask(work: Work, one: JobInput) -> np.ndarray | None:
@@ -33,8 +44,15 @@ def read_mask(work: Work, one: JobInput) -> np.ndarray | None:
 
 def read_ccd(work: Work, one: JobInput | None) -> CCDData | None:
     """A master, delivered or built, as CCDData with the mask plane (uint16) and uncertainty it has; None for None."""
-    if one is None:
-        return None
+    return None if one is None else held_master(work, one, lambda: _read_master(work, one))
+
+
+def held_master(work: Work, one: JobInput, read: Callable[[], CCDData]) -> CCDData:
+    """A master that was read for the job before, or is read now."""
+    return work.held.get(work.open(one), (one.role, one.member, one.hdu), read)
+
+
+def _read_master(work: Work, one: JobInput) -> CCDData:
     if one.origin == "frame":
         data, _ = read_raw(work, one)
         unit = (one.frame.bunit if one.frame else None) or "adu"

@@ -10,7 +10,7 @@ from avcd.cards import describe, inherit, with_read_noise
 from avcd.named_defects import Area
 from avcd.reduction.defects import add_named, find_bad_pixels
 from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
-from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_raw, row_sources
+from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_raw_header, row_sources
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import frame_name, image_output
 from avcd.work import JobInput
@@ -21,7 +21,11 @@ def build_bias(work: Work) -> Output:
     raw = work.inputs("raw")
     with row_sources(work, raw) as sources:
         master = build_master_bias(
-            sources, work.claim.spec.parameters, full_well_adu=_full_wells(raw)[0], memory_bytes=work.memory_bytes
+            sources,
+            work.claim.spec.parameters,
+            full_well_adu=_full_wells(raw)[0],
+            figures=work.figures,
+            memory_bytes=work.memory_bytes,
         )
     return _output(work, master, raw, applied=())
 
@@ -37,6 +41,7 @@ def build_dark(work: Work) -> Output:
             work.claim.spec.parameters,
             exposure_s=work.claim.spec.exposure_s,
             full_well_adu=_full_wells(raw)[0],
+            figures=work.figures,
             memory_bytes=work.memory_bytes,
         )
     return _output(work, master, raw, applied=("bias",) if bias is not None else ())
@@ -57,6 +62,7 @@ def build_flat(work: Work) -> Output:
             work.claim.spec.parameters,
             full_well_adu=_full_wells(raw),
             read_noise_adu=measured_read_noise(work),
+            figures=work.figures,
             memory_bytes=work.memory_bytes,
         )
     applied = [kind for kind, one in (("bias", bias), ("dark", dark)) if one is not None]
@@ -72,7 +78,7 @@ def build_bad_pixels(work: Work) -> Output:
     notes: list[str] = []
     if named := work.claim.spec.parameters.get("named"):
         found, notes = add_named(found, (Area(*area) for area in named))
-    header = read_raw(work, one)[1] if one.origin == "frame" else dark.header
+    header = read_raw_header(work, one) if one.origin == "frame" else dark.header
     return image_output(
         work,
         found.ccd,
@@ -92,7 +98,7 @@ def _output(work: Work, master: Master, raw: list[JobInput], applied: Iterable[s
     left_out = [f"left out: {frame_name(frame_of(raw[index]))}: {why}" for index, why in master.left_out.items()]
     notes = (*master.warnings, *left_out)
     header = describe(
-        inherit(read_raw(work, first)[1], keep_world=False),
+        inherit(read_raw_header(work, first), keep_world=False),
         work.claim.spec,
         applied=applied,
         steps=notes,

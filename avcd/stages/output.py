@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from avcd.frame import Wcs
+from avcd.stages.held import HeldMasters
 from avcd.work import Claim, JobInput
 
 Opener = Callable[[JobInput], Path]
@@ -36,11 +37,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Work:
-    """A stage's argument: the claimed job, how to open its inputs, and the memory it may use."""
+    """A stage's argument: the claimed job, how to open its inputs, and the memory it may use.
+
+    ``held`` is kept from job to job. ``figures``: whether what is measured for the catalogue alone is asked for.
+    """
 
     claim: Claim
     open: Opener
     memory_bytes: int
+    held: HeldMasters = field(default_factory=HeldMasters)
+    figures: bool = True
 
     def inputs(self, role: str) -> list[JobInput]:
         """The inputs of a role, in the order of the recipe's identity."""

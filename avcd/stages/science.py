@@ -5,25 +5,34 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
-from avcd.cards import describe, inherit, with_world
+from avcd.cards import describe, inherit, with_exposure, with_world
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel, Frame, MaskBit, Wcs
 from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
 from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
 from avcd.sky.quality import measure_quality
-from avcd.sky.reference import Tycho2
-from avcd.sky.solving import Solution, hint_from, solve_field
-from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_mask, read_product, read_raw
+from avcd.stages.inputs import (
+    frame_of,
+    held_master,
+    measured_read_noise,
+    read_ccd,
+    read_mask,
+    read_product,
+    read_raw,
+)
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import image_output, table_output
 from avcd.work import JobInput
+
+if TYPE_CHECKING:
+    from avcd.sky.solving import Solution
 
 _CLEAR = 3.0  # a gradient over its error, from which on it is one
 
@@ -36,10 +45,12 @@ def reduce_science(work: Work) -> Output:
     reduced = _calibrate(work, frame, data)
     ccd, parameters = reduced.ccd, work.claim.spec.parameters
     saturation = _saturation(frame, ccd)
-    sources = detect(ccd, parameters, saturation)
-    metrics = {**reduced.metrics, **measure_quality(ccd.data, ccd.mask, sources, frame.pixel_scale_arcsec)}
-    header = inherit(raw_header, keep_world=False)
-    solution = _solve(frame, ccd, sources, raw_header, parameters)
+    metrics = dict(reduced.metrics)
+    sources = detect(ccd, parameters, saturation) if work.figures or parameters["solve"] else None
+    if sources is not None and work.figures:
+        metrics |= measure_quality(ccd.data, ccd.mask, sources, frame.pixel_scale_arcsec)
+    header = with_exposure(inherit(raw_header, keep_world=False), frame)
+    solution = None if sources is None else _solve(frame, ccd, sources, raw_header, parameters)
     notes = [*reduced.warnings, *_residue_warnings(work, reduced.metrics, parameters)]
     if solution is not None:
         metrics |= _solution_metrics(solution)
@@ -128,9 +139,14 @@ def _mask_of(work: Work, one: JobInput | None) -> np.ndarray | None:
     """The bits of a bad pixel mask; one that was delivered names pixels by any number but zero."""
     if one is None:
         return None
-    if one.origin == "frame":
-        return np.where(read_raw(work, one)[0] != 0, np.uint16(MaskBit.USER), np.uint16(0))
-    return read_product(work, one).mask
+    return held_master(work, one, lambda: _read_mask_of(work, one)).mask
+
+
+def _read_mask_of(work: Work, one: JobInput) -> CCDData:
+    if one.origin != "frame":
+        return read_product(work, one)
+    data, _ = read_raw(work, one)
+    return CCDData(data, unit="adu", mask=np.where(data != 0, np.uint16(MaskBit.USER), np.uint16(0)))
 
 
 def _saturation(frame: Frame, ccd: CCDData) -> float | None:
@@ -155,6 +171,9 @@ def _solve(
 ) -> Solution | None:
     if not parameters["solve"]:
         return None
+    from avcd.sky.reference import Tycho2  # longer in loading than a frame in reducing
+    from avcd.sky.solving import hint_from, solve_field
+
     radius = float(parameters["solve_radius_deg"]) or None
     return solve_field(
         sources,

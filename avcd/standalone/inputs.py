@@ -12,11 +12,11 @@ from avcd.frame import Frame, FrameStatus, ImageType, InputRef, ProductKind, Pro
 from avcd.headers.pixels import read_pixels
 from avcd.headers.profiles import Profiles
 from avcd.headers.reading import read_file
+from avcd.naming import stem_of
 from avcd.products import ImageContent, read_image_product, verify_fits
 from avcd.reduction.planes import CCDData
 from avcd.work import JobInput
 
-_SUFFIXES = (".fits", ".fit", ".fts", ".fz", ".gz", ".bz2", ".xisf", ".zip")
 _MADE = {str(one): one for one in ProductKind}
 
 
@@ -56,9 +56,7 @@ class FrameFile:
     @property
     def stem(self) -> str:
         """What an output made of this alone is called, without suffix."""
-        name = PurePosixPath(self.member or self.path.name).name
-        while name.lower().endswith(_SUFFIXES):
-            name = name.rpartition(".")[0]
+        name = stem_of(PurePosixPath(self.member or self.path.name).name)
         return name if self.alone else f"{name}-{self.hdu}"
 
     @property
@@ -169,7 +167,7 @@ def _made(path: Path, member: str) -> Made:
     try:
         if not name.endswith((".gz", ".bz2")):  # which bring sums of their own
             verify_fits(path)
-        content = read_image_product(path)
+        content = read_image_product(path, pixels=False)
     except ProductError as error:
         raise ProductError(
             f"it says that avcd made it (AVCDID), but it was changed since: {error}; "

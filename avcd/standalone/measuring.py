@@ -10,7 +10,7 @@ import numpy as np
 
 from avcd.errors import ProcessingError
 from avcd.frame import Frame, ImageType
-from avcd.reduction.noise import read_noise_from_biases
+from avcd.reduction.noise import difference_histogram, read_noise_from_biases
 from avcd.reduction.transfer import gain_of_frames
 from avcd.standalone.inputs import FrameFile
 
@@ -18,6 +18,35 @@ _MOST_PAIRS = 10  # beyond these nothing is learnt
 _FULL_PART = 0.9  # of the saturation level, above which a flat tells nothing
 COLUMNS = ("camera", "binning", "gain", "night", "filter", "read_noise_adu", "gain_e_per_adu", "gain_scatter", "read_noise_e",
            "biases", "flats")  # fmt: skip
+
+
+HISTOGRAM_COLUMNS = ("camera", "binning", "gain", "first", "second", "difference_adu", "pixels", "normal")
+
+
+def difference_rows(files: Iterable[FrameFile]) -> list[dict[str, Any]]:
+    """The histogram of the difference of the first two biases of each camera and setting: one row a bin.
+
+    Returns
+    -------
+    list of dict
+        `avcd.reduction.noise.difference_histogram`'s ``difference_adu``, ``pixels`` and ``normal``; ``first`` and ``second``
+        name the files, ``title`` all of it in a line.
+    """
+    groups: dict[tuple[Any, ...], list[FrameFile]] = {}
+    for file in files:
+        if file.frame.image_type is ImageType.BIAS:
+            groups.setdefault(_setting(file.frame), []).append(file)
+    rows = []
+    for setting in sorted(groups, key=str):
+        pair = tuple(sorted(groups[setting], key=_in_time)[:2])
+        if len(pair) < 2:
+            continue
+        like = pair[0].frame
+        about = {"camera": like.camera, "binning": like.binning, "gain": like.gain, "first": pair[0].path.name,
+                 "second": pair[1].path.name, "title": f"{like.camera} {like.binning or ''}: {pair[0].path.name} - "
+                 f"{pair[1].path.name}"}  # fmt: skip
+        rows += [{**about, **one} for one in difference_histogram(*_pair((pair[0], pair[1])))]
+    return rows
 
 
 def measure(files: Iterable[FrameFile], warn: Callable[[str], None]) -> Iterator[dict[str, Any]]:

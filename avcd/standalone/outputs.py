@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from avcd.errors import InputError, ProductError, UsageError
 from avcd.headers.archives import FITS_SUFFIXES
 from avcd.headers.quick import read_header
+from avcd.naming import compatible_name
 from avcd.products import publish, verify_fits
 from avcd.standalone.inputs import FrameFile
 
@@ -40,7 +41,9 @@ class Task:
     make: Callable[[], tuple[Writer, Sequence[str]]]
 
 
-def place_outputs(out: Path, files: Sequence[FrameFile], suffix: str, *, several: bool) -> list[Path]:
+def place_outputs(
+    out: Path, files: Sequence[FrameFile], suffix: str, *, several: bool, style: str | None = None
+) -> list[Path]:
     """The path of each file's own output.
 
     Parameters
@@ -51,6 +54,8 @@ def place_outputs(out: Path, files: Sequence[FrameFile], suffix: str, *, several
         What follows the input's name in a directory, as in ``m42_trimmed.fits``.
     several
         Whether several files were named, even if only one could be read.
+    style
+        Names of another program (`avcd.naming.COMPATIBLE`) in a directory, instead.
 
     Raises
     ------
@@ -60,15 +65,24 @@ def place_outputs(out: Path, files: Sequence[FrameFile], suffix: str, *, several
     named_file = out.name.lower().endswith(FITS_SUFFIXES) and not out.is_dir()
     if named_file and (several or len(files) > 1):
         raise UsageError(f"-o {out}: several frames need a directory, as in: -o reduced/")
+    if named_file and style is not None:
+        raise UsageError(f"-o {out}: --compat names files by itself; name a directory, as in: -o reduced/")
     if named_file:
         return [out for _ in files]
     if out.exists() and not out.is_dir():
         raise UsageError(f"-o {out} is there and no directory; an output file ends with .fits")
-    paths = [out / f"{one.stem}_{suffix}.fits" for one in files]
+    paths = [out / (f"{one.stem}_{suffix}.fits" if style is None else _named_like(one, style)) for one in files]
     twice = [path for path, count in Counter(paths).items() if count > 1]
     if twice:
         raise UsageError(f"two of the files would both become {twice[0]}; give them in two calls, with two -o")
     return paths
+
+
+def _named_like(file: FrameFile, style: str) -> str:
+    """The path of a frame's output as another program has it; ASTEP's with the one directory that tells the date."""
+    near = PurePosixPath(file.path.resolve().parent.name) / f"{file.stem}.fits"
+    name = compatible_name(style, near.as_posix(), "", file.frame.night)
+    return f"{name.parent.name}/{name.name}" if style == "astep" else name.name
 
 
 def check_out_file(out: Path) -> Path:
@@ -107,7 +121,7 @@ def run_task(task: Task, *, force: bool) -> tuple[Done, Sequence[str]]:
         if kind != task.kind:
             raise UsageError(f"{task.path} is there and was not made by this command; --force replaces it")
     writer, notes = task.make()
-    publish(target.parent, target.name, writer, verify_fits, secrets.token_hex(8))
+    publish(target.parent, target.name, writer, verify_fits, secrets.token_hex(8), digest=False)
     return Done.MADE, notes
 
 

@@ -15,7 +15,7 @@ from avcd.config import Workers
 from avcd.errors import ProcessingError, UsageError
 from avcd.frame import CalibLevel, Frame, InputRef, ProductKind, ProductSpec, ProductStatus, product_identity
 from avcd.recipes import Recipe, load_recipes
-from avcd.stages import run_stage
+from avcd.stages import HeldMasters, run_stage
 from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Task, Writer
 from avcd.work import Claim, JobInput
@@ -103,6 +103,7 @@ def stage_task(
     like: Frame,
     limit_bytes: int,
     missing: Sequence[str] = (),
+    held: HeldMasters | None = None,
     **about: Any,
 ) -> Task:
     """The task that runs one of the daemon's stages on files; its product has the daemon's identity.
@@ -113,6 +114,8 @@ def stage_task(
         A frame that says telescope, camera and night.
     missing
         The calibrations that are missing, by which the product is provisional.
+    held
+        Masters that are kept from one task to the next.
     about
         Further values of the spec.
     """
@@ -136,11 +139,14 @@ def stage_task(
         **{"calib_level": CalibLevel.CALIBRATED, **about},
     )
     sources = tuple(Path(one.relative_path) for one in ordered)
-    return Task(identity, str(recipe.kind), path, sources, partial(_run, spec, ordered, limit_bytes))
+    return Task(identity, str(recipe.kind), path, sources, partial(_run, spec, ordered, limit_bytes, held))
 
 
-def _run(spec: ProductSpec, inputs: tuple[JobInput, ...], limit_bytes: int) -> tuple[Writer, Sequence[str]]:
-    output = run_stage(Claim(job_id=spec.id, token="", attempt=1, spec=spec, inputs=inputs), open_path, limit_bytes)
+def _run(
+    spec: ProductSpec, inputs: tuple[JobInput, ...], limit_bytes: int, held: HeldMasters | None
+) -> tuple[Writer, Sequence[str]]:
+    claim = Claim(job_id=spec.id, token="", attempt=1, spec=spec, inputs=inputs)
+    output = run_stage(claim, open_path, limit_bytes, held, figures=False)
     return output.files[0].write, output.warnings
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel, Frame, ImageType, ProductKind
 from avcd.planner.science import NEEDED
+from avcd.stages import HeldMasters
 from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Task
 from avcd.standalone.planning import check_fits, check_memory, recipe_of, stage_task
@@ -17,12 +18,13 @@ from avcd.standalone.planning import check_fits, check_memory, recipe_of, stage_
 
 @dataclass(frozen=True)
 class Calibrations:
-    """The masters that were named; of several flats each frame takes the one of its filter."""
+    """The masters that were named; of several flats each frame takes the one of its filter. ``held`` in memory."""
 
     bias: FrameFile | None = None
     dark: FrameFile | None = None
     flats: tuple[FrameFile, ...] = ()
     bad_pixels: FrameFile | None = None
+    held: HeldMasters = field(default_factory=HeldMasters)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def plan_reduction(
         frame,
         options.memory_bytes,
         missing=[f"no {kind} was given" for kind in missing],
+        held=calibrations.held,
         target_name=frame.target_name,
         filter=frame.filter,
         exposure_s=frame.exposure_s,

@@ -18,4 +18,5 @@ OBSERVATIONS = ("id", "telescope", "target_name", "night", "frames", "exposure_s
 SETTINGS = ("setting", "value", "default", "help")
 CHECKS = ("check", "outcome", "detail")
 INGESTED = ("root", "path", "status", "new_frames", "reason")
+TARGETS = ("target_name", "s_ra", "s_dec", "source")
 COPIED = ("table", "rows", "copied", "digest", "equal")

@@ -83,6 +83,32 @@ def test_the_sky_comes_back_within_its_uncertainty(gain_known, make_detector, pa
     assert np.isnan(pulls).mean() < 0.2
 
 
+def test_a_hundred_realisations_scatter_as_is_claimed(make_detector, parameters, quiet):
+    """Bias, dark, flat, gain and repair, the masters taken anew each time: pixel by pixel, within three percent."""
+    residuals, claims, repaired = [], [], []
+    mend = {**quiet, "repair": "median"}
+    truth = SKY_E + stars((40, 50), 3)
+    for seed in range(100):
+        detector = make_detector(seed=1000 + seed, shape=truth.shape, hot_pixels=((10, 20), (30, 40)))
+        masters, read_noise_adu = masters_of(detector, parameters, 8)
+        known = Detector(gain_e_per_adu=detector.gain, read_noise_adu=read_noise_adu)
+        found = reduce_frame(raw(detector.expose(SECONDS, truth)), masters, known, SECONDS, mend)
+        whole = (found.ccd.mask & ~np.uint16(MaskBit.REPAIRED)) == 0
+        residuals.append(np.where(whole, found.ccd.data - truth, np.nan))
+        claims.append(np.where(whole, found.ccd.uncertainty.array, np.nan))
+        repaired.append((found.ccd.mask & MaskBit.REPAIRED) != 0)
+    residual, claim, mended = np.array(residuals), np.array(claims), np.array(repaired)
+    usual = ~mended.any(axis=0) & (np.isfinite(residual).sum(axis=0) == 100)
+    assert usual.mean() > 0.5
+    scatter = np.std(residual[:, usual], axis=0, ddof=1)
+    claimed = np.sqrt(np.mean(np.square(claim[:, usual]), axis=0))
+    assert np.median(scatter / claimed) == pytest.approx(1, abs=0.03)
+    assert np.sqrt(np.mean(np.square(scatter / claimed))) == pytest.approx(1, abs=0.03)
+    flat = mended & (truth < 1.01 * SKY_E)  # beside a star a neighbour's value is no claim about this pixel's
+    assert np.count_nonzero(flat) > 100
+    assert 0.5 < np.nanstd((residual / claim)[flat]) < 1.03  # the scatter of the neighbours is in the claim
+
+
 def test_what_was_done_is_told(detector, parameters, quiet):
     masters, read_noise = masters_of(detector, parameters)
     found = reduce_frame(raw(detector.expose(SECONDS, SKY_E)), masters, Detector(1.6, None, read_noise), SECONDS, quiet)

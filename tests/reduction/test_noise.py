@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avcd.reduction.noise import clipped_sigma, mad_sigma, read_noise_from_biases
+from avcd.reduction.noise import clipped_sigma, exact_median, mad_sigma, read_noise_from_biases
 
 
 def test_scatter_is_found_despite_outliers():
@@ -35,3 +35,21 @@ def test_nothing_to_measure_is_not_a_number():
     assert np.isnan(mad_sigma(np.array([np.nan])))
     assert np.isnan(clipped_sigma(np.array([])))
     assert clipped_sigma(np.full((3, 3), 7.0)) == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 999, 1_000_000, 1_000_001])
+@pytest.mark.parametrize("kind", ["normal", "whole", "equal", "two halves", "sorted"])
+def test_the_median_of_many_is_numpys(size, kind):
+    rng = np.random.default_rng(size)
+    values = rng.normal(1000, 12, size).astype(np.float32)
+    if kind == "whole":
+        values = np.rint(values)
+    elif kind == "equal":
+        values[:] = 7
+    elif kind == "two halves":  # nothing lies in the middle
+        values[: size // 2] += 1e4
+    elif kind == "sorted":
+        values.sort()
+    before = values.copy()
+    assert exact_median(values) == float(np.median(values))
+    np.testing.assert_array_equal(values, before)

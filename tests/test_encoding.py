@@ -1,0 +1,71 @@
+"""Images as bytes of FITS files: what is written strip by strip is what astropy would have written, and its sums are right."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from avcd import encoding
+from avcd.encoding import ALL_ONES, checksum_text, folded, sums_of, words_of, write_hdus
+
+
+def hdus(shape: tuple[int, int], seed: int = 1) -> list:
+    rng = np.random.default_rng(seed)
+    primary = fits.PrimaryHDU(rng.normal(100, 50, shape).astype(np.float32))
+    primary.header["OBJECT"] = ("M 42", "a target")
+    primary.header["HISTORY"] = "bias subtracted"
+    mask = fits.ImageHDU(rng.integers(0, 65536, shape).astype(np.uint16), name="MASK")
+    table = fits.BinTableHDU(Table({"x": [1.5, 2.5], "name": ["a", "bc"]}), name="STARS")
+    return [primary, mask, fits.ImageHDU(rng.normal(3, 1, shape).astype(np.float32), name="UNCERT"), table]
+
+
+def by_astropy(found: list) -> bytes:
+    whole = fits.HDUList(found)
+    whole.update_extend()
+    for hdu in whole:
+        hdu.add_datasum(when="data unit checksum")
+        hdu.add_checksum(when="HDU checksum")
+    stream = io.BytesIO()
+    whole.writeto(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (24, 30), (64, 90)])
+@pytest.mark.parametrize("strip", [64, 1000, 1 << 20])
+def test_every_byte_is_astropys(shape, strip, monkeypatch):
+    monkeypatch.setattr(encoding, "_STRIP_BYTES", strip)
+    for seed in range(4):
+        stream = io.BytesIO()
+        write_hdus(hdus(shape, seed), stream)
+        assert stream.getvalue() == by_astropy(hdus(shape, seed))
+        assert stream.tell() == len(stream.getvalue())
+
+
+def test_every_checksum_is_of_letters_and_digits_and_makes_the_sum_whole():
+    rng = np.random.default_rng(4)
+    for total in (0, 1, ALL_ONES, ALL_ONES - 1, 0x30303030, *rng.integers(0, ALL_ONES, 500).tolist()):
+        text = checksum_text(total)
+        assert text.isalnum()
+        assert len(text) == 16
+        placed = np.frombuffer((text[1:] + text[:1]).encode(), ">u4").sum(dtype=np.uint64)
+        zeros = np.frombuffer(b"0" * 16, ">u4").sum(dtype=np.uint64)
+        assert folded(int(total) + int(placed) + (ALL_ONES - folded(int(zeros)))) in (0, ALL_ONES)
+
+
+def test_sums_are_those_of_the_words_wherever_reading_stops(monkeypatch):
+    class Slow(io.BytesIO):
+        """A stream that gives a few bytes at a time, as networks do."""
+
+        def readinto(self, buffer):
+            return super().readinto(memoryview(buffer)[:7])
+
+    raw = np.random.default_rng(5).integers(0, 256, 2880 * 3, np.uint8).tobytes()
+    places = [{"hdrLoc": 0, "datLoc": 2880, "datSpan": 0}, {"hdrLoc": 2880, "datLoc": 5760, "datSpan": 2880}]
+    wanted = [(words_of(raw[:2880]), 2880), (words_of(raw[2880:]), 5760)]
+    assert list(sums_of(io.BytesIO(raw), places)) == wanted
+    assert list(sums_of(Slow(raw), places)) == wanted
+    assert list(sums_of(Slow(raw[:4001]), places))[1][1] == 4001 - 2880
