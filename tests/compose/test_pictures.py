@@ -12,7 +12,8 @@ import tifffile
 from PIL import Image
 from skies import SHAPE, Sky
 
-from avcd.compose.colour import Channel, compose_rgb, png_bytes, tiff16_bytes
+from avcd.compose.colour import Channel, compose_rgb
+from avcd.compose.pictures import png_bytes, tiff16_bytes
 from avcd.compose.preview import preview_png
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
