@@ -14,10 +14,11 @@ from avcd.errors import AvcdError, UsageError
 from avcd.headers.profiles import Profiles, load_profiles
 from avcd.standalone.inputs import FrameFile, open_files
 from avcd.standalone.outputs import Done, Task, place_outputs, run_task
+from avcd.standalone.pictures import PictureTask, run_pictures
 from avcd.standalone.planning import memory_bytes
 from avcd.views.progress import Bars
 
-Plan = tuple[Task, Sequence[str]]
+Plan = tuple[Task | PictureTask, Sequence[str]]
 
 
 @dataclass
@@ -115,7 +116,9 @@ class Session:
             self.fail(name, error)
             return
         try:
-            done, more = run_task(task, force=self.force)
+            done, more = (
+                run_task(task, force=self.force) if isinstance(task, Task) else run_pictures(task, force=self.force)
+            )
         except (AvcdError, OSError, MemoryError) as error:
             if isinstance(error, UsageError) and alone:
                 raise
@@ -125,7 +128,8 @@ class Session:
             self.warn(f"{name}: {text}")
         if done is Done.ALREADY:
             self.warn(f"{task.path} is there already, made of the same files in the same way; --force makes it again")
-        typer.echo(task.path)
+        for path in (task.path,) if isinstance(task, Task) else task.paths.values():
+            typer.echo(path)
 
     def end(self) -> None:
         """Leave with exit code 1 where something failed."""

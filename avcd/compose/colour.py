@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, label
 
-from avcd.compose.blocks import block_means, filled, opened, sample, usable
+from avcd.compose.blocks import block_means, filled, opened, usable
 from avcd.compose.filters import wavelength_nm
 from avcd.compose.levels import Level, grey_gains, measure_level, noise_of, star_gains, step_of
 from avcd.compose.mixing import COLOURS, Mix, choose_mix, mix_of

@@ -1,0 +1,139 @@
+"""Commands that make pictures of files, without a home: rgb, preview, continuum, hips."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avcd.cli.processing import FilesArgument, ForceOption, MemoryOption, OutOption, SetOption, start_session
+from avcd.errors import UsageError
+
+
+class _Mode(StrEnum):
+    BALANCED = "balanced"
+    SCIENTIFIC = "scientific"
+    SDSS = "sdss"
+    MANUAL = "manual"
+
+
+class _Stretch(StrEnum):
+    ASINH = "asinh"
+    LINEAR = "linear"
+
+
+class _Balance(StrEnum):
+    AUTO = "auto"
+    STARS = "stars"
+    GREY = "grey"
+    NONE = "none"
+
+
+class _Form(StrEnum):
+    PNG = "png"
+    JPG = "jpg"
+    TIFF = "tiff"
+    FITS = "fits"
+
+
+PictureOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="OUT", help="The picture to write: .png, .jpg, .tiff, .fits.")
+]
+FiltersOption = Annotated[
+    str | None,
+    typer.Option("--filters", metavar="A,B,C", help="The filter of each file, in their order; else the headers'."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("rgb")(rgb)
+
+
+def rgb(
+    paths: FilesArgument,
+    out: PictureOption,
+    filters: FiltersOption = None,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            "--palette", "-p", metavar="NAME", help="auto, sho, hoo, natural, jwst-nircam …, or R/G/B: three filters."
+        ),
+    ] = None,
+    red: Annotated[
+        str | None, typer.Option("--red", metavar="MIX", help="A mix of one's own, as in '0.8*Ha + 0.2*SII'.")
+    ] = None,
+    green: Annotated[str | None, typer.Option("--green", metavar="MIX", help="The same for green.")] = None,
+    blue: Annotated[str | None, typer.Option("--blue", metavar="MIX", help="The same for blue.")] = None,
+    luminance: Annotated[
+        str | None, typer.Option("--luminance", metavar="FILTER", help="The filter that carries the brightness.")
+    ] = None,
+    mode: Annotated[
+        _Mode, typer.Option("--mode", help="Neutral sky and white stars; or as measured, by one of three stretches.")
+    ] = _Mode.BALANCED,
+    stretch: Annotated[
+        str | None,
+        typer.Option(
+            "--stretch", metavar="NAME", help="asinh or linear; of scientific and manual also sqrt, log, power:0.5 …"
+        ),
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            "--interval", metavar="RANGE", help="Of scientific and manual: zscale, minmax, 1%:99.5%, 10:500."
+        ),
+    ] = None,
+    saturation: Annotated[
+        float | None, typer.Option("--saturation", min=0, help="Of the colours; 1: as they are; else 1.3.")
+    ] = None,
+    gamma: Annotated[float | None, typer.Option("--gamma", min=0.1, help="Above 1 brightens what is dim.")] = None,
+    balance: Annotated[
+        _Balance | None, typer.Option("--white", help="What is white: the typical star, all light together, nothing.")
+    ] = None,
+    forms: Annotated[
+        list[_Form] | None, typer.Option("--also", help="Write this form too, beside OUT; may be repeated.")
+    ] = None,
+    changes: SetOption = None,
+    force: ForceOption = False,
+    mem_limit: MemoryOption = "2 GiB",
+) -> None:
+    """Make a colour picture of images in several filters, brought onto one grid, with a record of all that was done.
+
+    Which filter goes where is chosen by wavelength, or named by a palette or a mix.
+    """
+    from avcd.compose.mixing import choose_mix
+    from avcd.errors import ProcessingError
+    from avcd.frame import ProductKind
+    from avcd.standalone.composing import plan_composite
+    from avcd.standalone.planning import recipe_of
+
+    session = start_session(force, mem_limit)
+    mix = {"red": red or "", "green": green or "", "blue": blue or "", "luminance": luminance or ""}
+    if palette and any(mix.values()):
+        raise UsageError("--palette names a mix; leave it away, or --red, --green, --blue and --luminance")
+    if palette:
+        try:
+            choose_mix(palette, ())
+        except ProcessingError as error:
+            raise UsageError(f"--palette {error}") from None
+    values = {
+        "mode": mode.value,
+        "saturation": saturation,
+        "gamma": gamma,
+        "white_balance": balance.value if balance else None,
+        "intervals": interval,
+        ("stretch" if mode is _Mode.BALANCED else "stretches"): stretch,
+    }
+    given = [f"{name}={value}" for name, value in values.items() if value is not None]
+    recipe = recipe_of(ProductKind.RGB, [*given, *(changes or ())])
+    mix["composite"] = "" if any(mix.values()) else palette or "auto"
+    names = [one.strip() for one in filters.split(",")] if filters else []
+    files = session.open_all(paths)
+    if not session.failed:  # a picture without one of its filters would be another than was asked for
+        also = [one.value for one in forms or ()]
+        session.run_one(
+            out, lambda: (plan_composite(files, names, out, also, recipe, mix, session.memory_bytes), ())
+        )
+    session.end()
