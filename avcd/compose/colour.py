@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,8 @@ _MOST_HEADROOM = 6.0
 _STRIP = 64  # rows that are worked on at a time: what a processor's cache holds
 _THREADS = 2
 _RING_PX = 3  # around a saturated core, where its colour is read
+_LARGEST_CORE_PX = 24  # with its ring: a star's, and not a galaxy's
+_LACKING = 0.6
 _BALANCES = ("auto", "stars", "grey", "none")
 
 Tone = Balanced | Lupton | Separate
@@ -163,7 +165,7 @@ class _Composition:
             return wanted
         step = step_of(self.shape)
         little = {name: block_means(self.data[name], None, step) for name in self.data}
-        scaled = {name: self.levels[name].scale(one, 0, (one.shape[0], one.shape[1])) for name, one in little.items()}
+        scaled = {name: self.levels[name].scale(one, (one.shape[0], one.shape[1])) for name, one in little.items()}
         rgb = self._mixed(scaled)
         dark = np.zeros(rgb.shape[1:], bool)
         core = dark if self.saturated is None else block_means(self.saturated, None, step) > 0
@@ -187,7 +189,7 @@ class _Composition:
         """The three colours, shape (3, n), and the luminance on an even grid of pixels."""
         step = max(1, int(np.sqrt(self.shape[0] * self.shape[1] / 1_000_000)))
         scaled = {
-            name: self.levels[name].scale(one, 0, one.shape)  # type: ignore[arg-type]
+            name: self.levels[name].scale(one, (one.shape[0], one.shape[1]))
             for name, one in ((name, data[::step, ::step]) for name, data in self.data.items())
         }
         rgb = self._mixed(scaled).reshape(3, -1)
@@ -218,26 +220,46 @@ class _Composition:
     def draw(self) -> np.ndarray:
         """The picture, shape (ny, nx, 3)."""
         picture = np.empty((*self.shape, 3), np.float32)
+        cores = np.zeros(self.shape, bool) if self.saturated is None else self.saturated.copy()
 
         def strip(start: int) -> None:
             rows = slice(start, min(start + _STRIP, self.shape[0]))
-            toned = self._toned(self._light(rows, slice(None)), rows, slice(None))
-            picture[rows] = np.moveaxis(toned, 0, -1)
+            whole = slice(0, self.shape[1])
+            light = self._light(rows, whole)
+            picture[rows] = np.moveaxis(self._toned(light), 0, -1)
+            if isinstance(self.tone, Balanced):
+                cores[rows] |= light[:3].sum(axis=0) > np.float32(3 * self.tone.white * self.tone.headroom)
 
         with ThreadPoolExecutor(_THREADS) as threads:
             list(threads.map(strip, range(0, self.shape[0], _STRIP)))
-        for rows, columns, core in self._cores():
-            light = self._with_core(self._light(rows, columns), core, self.saturated[rows, columns])  # type: ignore[index]
-            picture[rows, columns][core] = np.moveaxis(self._toned(light, rows, columns), 0, -1)[core]
+        if isinstance(self.tone, Balanced) and cores.any():
+            self._colour_cores(picture, cores)
         empty = [_has(one, MaskBit.NO_DATA) for one in self.by_name.values()]
-        if all(one is not None for one in empty):
-            picture[np.logical_and.reduce(empty)] = 0
+        known = [one for one in empty if one is not None]
+        if len(known) == len(empty):
+            picture[np.logical_and.reduce(known)] = 0
         return picture
+
+    def _colour_cores(self, picture: np.ndarray, cores: np.ndarray) -> None:
+        """The brightest pixels that tell no colour drawn again in that of what is around them."""
+        regions, _ = label(cores, np.ones((3, 3), bool))
+        for number, found in enumerate(find_objects(regions), start=1):
+            rows, columns = (
+                slice(max(one.start - _RING_PX, 0), min(one.stop + _RING_PX, size))
+                for one, size in zip(found, self.shape, strict=True)
+            )
+            core = regions[rows, columns] == number
+            saturated = self.saturated is not None and bool(self.saturated[rows, columns][core].any())
+            if not saturated and max(core.shape) > _LARGEST_CORE_PX:
+                continue
+            light = _with_core(self._light(rows, columns), core, cores[rows, columns], sure=saturated)
+            if light is not None:
+                picture[rows, columns][core] = np.moveaxis(self._toned(light), 0, -1)[core]
 
     def _light(self, rows: slice, columns: slice) -> np.ndarray:
         """The three colours and the luminance (or their mean), shape (4, …), of a part of the picture."""
         scaled = {
-            name: self.levels[name].scale(self.data[name][rows], rows.start, self.shape)[:, columns]
+            name: self.levels[name].scale(self.data[name][rows, columns], self.shape, (rows.start, columns.start))
             for name in self.mix.filters
         }
         rgb = self._mixed(scaled)
@@ -246,32 +268,8 @@ class _Composition:
             rgb = _grey_where_unseen(rgb, unseen)
         return np.concatenate([rgb, scaled[self.mix.luminance][None]]) if self.mix.luminance else rgb
 
-    def _toned(self, light: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    def _toned(self, light: np.ndarray) -> np.ndarray:
         return np.asarray(self.tone(light[:3], light[3] if len(light) > 3 else None))
-
-    def _cores(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        """Every saturated core: a part of the picture that holds it with its surroundings, and where it is in there."""
-        if self.saturated is None or not self.balanced:
-            return
-        regions, _ = label(self.saturated, np.ones((3, 3), bool))
-        for number, found in enumerate(find_objects(regions), start=1):
-            rows, columns = (
-                slice(max(one.start - _RING_PX, 0), min(one.stop + _RING_PX, size))
-                for one, size in zip(found, self.shape, strict=True)
-            )
-            yield rows, columns, regions[rows, columns] == number
-
-    def _with_core(self, light: np.ndarray, core: np.ndarray, saturated: np.ndarray) -> np.ndarray:
-        """A core in the colour of what is around it, at least as bright."""
-        ring = binary_dilation(core, np.ones((3, 3), bool), iterations=_RING_PX) & ~saturated
-        around = np.maximum(light[:3][:, ring], 0).sum(axis=1)
-        if not ring.any() or around.sum() <= 0:
-            return light
-        colour = around / around.mean()
-        bright = np.maximum(light[:3].mean(axis=0), light[:3].mean(axis=0)[ring].max())
-        found = light.copy()
-        found[:3] = np.where(core, colour[:, None, None] * bright, light[:3])
-        return found
 
     def notes(self, channels: Sequence[Channel]) -> tuple[str, ...]:
         """What an observer should know."""
@@ -307,6 +305,27 @@ class _Composition:
         found.append(f"white balance by {self.balance}: {gains}")
         told = ", ".join(f"{name} {value}" for name, value in _told(self.tone).items())
         return (*found, f"mode {self.params['mode']}: {told}")
+
+
+def _with_core(light: np.ndarray, core: np.ndarray, cores: np.ndarray, *, sure: bool) -> np.ndarray | None:
+    """A core in the colour of what is around it, at least as bright; None where its own colour is to be believed.
+
+    Images without a mask do not say what is saturated (``sure`` is false): a core that has far less of one colour than its
+    own wings is saturated in that one.
+    """
+    ring = binary_dilation(core, np.ones((3, 3), bool), iterations=_RING_PX) & ~cores
+    around = np.maximum(light[:3][:, ring], 0).sum(axis=1)
+    inside = np.maximum(light[:3][:, core], 0).sum(axis=1)
+    if around.min(initial=np.inf) <= 0 or inside.sum() <= 0:
+        return None
+    colour = around / around.mean()
+    if not sure and (inside / inside.mean() / colour).min() > _LACKING:
+        return None
+    bright = light[:3].mean(axis=0)
+    bright = np.maximum(bright, bright[ring].max())
+    found = light.copy()
+    found[:3] = np.where(core, colour[:, None, None] * bright, light[:3])
+    return found
 
 
 def _told(tone: Tone) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, label, sum_labels
 
 from avcd.compose.background import subtract_plane
-from avcd.compose.blocks import block_means, filled, sample, usable
+from avcd.compose.blocks import block_means, filled, sample
 
 _LEAST_SPAN = 20.0  # in standard deviations of the noise: a field of few stars has its white percentile in the noise
 _BRIGHT = 8.0  # in standard deviations, in every channel, for an object to tell the white balance
@@ -33,11 +33,12 @@ class Level:
     along: float = 0.0
     noise: float = 0.0
 
-    def scale(self, data: np.ndarray, start: int, shape: tuple[int, int]) -> np.ndarray:
-        """Rows of an image of ``shape`` from ``start`` on: the sky at zero, white at one."""
+    def scale(self, data: np.ndarray, shape: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """A part of an image of ``shape`` from row and column ``corner`` on: the sky at zero, white at one."""
         ny, nx = shape
-        across = self.sky + self.across * ((np.arange(nx) + 0.5) / nx - 0.5)
-        along = self.along * ((np.arange(start, start + len(data)) + 0.5) / ny - 0.5)
+        row, column = corner
+        across = self.sky + self.across * ((np.arange(column, column + data.shape[1]) + 0.5) / nx - 0.5)
+        along = self.along * ((np.arange(row, row + len(data)) + 0.5) / ny - 0.5)
         span = np.float32(1 / max(self.white - self.sky, 1e-12))
         found = data - across.astype(np.float32)[None, :]
         found -= along.astype(np.float32)[:, None]
@@ -51,11 +52,6 @@ def noise_of(values: np.ndarray) -> float:
     middle = np.median(chosen)
     below = chosen[chosen < middle]
     return _MAD * float(np.median(middle - below)) if below.size else 0.0
-
-
-def small(data: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """An image made so small that levels are quickly judged on it; NaN where there is nothing."""
-    return block_means(data, usable(data, mask), step_of(data.shape))
 
 
 def step_of(shape: tuple[int, ...]) -> int:
@@ -89,7 +85,7 @@ def measure_level(data: np.ndarray, good: np.ndarray | None, black_percentile: f
     # Noise alone must not make the black: a smoothed picture tells the background's level better.
     smooth = gaussian_filter(whole - plane, 2.0 / step_of(data.shape))
     sky = float(np.percentile(smooth[known], black_percentile))
-    flat = Level(0.0, 1.0, across, along).scale(np.asarray(data, dtype=np.float32), 0, (data.shape[0], data.shape[1]))
+    flat = Level(0.0, 1.0, across, along).scale(np.asarray(data, dtype=np.float32), (data.shape[0], data.shape[1]))
     values = sample(flat, good)
     noise = noise_of(values)
     white = max(float(np.percentile(values, white_percentile)), sky + _LEAST_SPAN * noise, sky + 1e-12)
