@@ -94,8 +94,17 @@ class Session:
 
     def run_each(self, paths: Sequence[Path], out: Path, suffix: str, plan: Callable[[FrameFile, Path], Plan]) -> None:
         """One output for every image."""
+        self.run_placed(paths, lambda files: place_outputs(out, files, suffix, several=len(paths) > 1), plan)
+
+    def run_placed(
+        self,
+        paths: Sequence[Path],
+        place_all: Callable[[Sequence[FrameFile]], Sequence[Path]],
+        plan: Callable[[FrameFile, Path], Plan],
+    ) -> None:
+        """One output for every image, at the places that are worked out from all of them."""
         files = self.open_all(paths)
-        places = place_outputs(out, files, suffix, several=len(paths) > 1)
+        places = place_all(files)
         with bar("processing", len(files)) as step:
             for file, place in zip(files, places, strict=True):
                 self._run(file.name, lambda file=file, place=place: plan(file, place), alone=len(files) == 1)  # type: ignore[misc]

@@ -50,6 +50,7 @@ FiltersOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("rgb")(rgb)
+    app.command("preview")(preview)
 
 
 def rgb(
@@ -136,4 +137,31 @@ def rgb(
         session.run_one(
             out, lambda: (plan_composite(files, names, out, also, recipe, mix, session.memory_bytes), ())
         )
+    session.end()
+
+
+def preview(
+    paths: FilesArgument,
+    out: OutOption,
+    sizes: Annotated[
+        str | None,
+        typer.Option("--sizes", metavar="A,B…", help="[px] The longest side of each picture; else 1024,256."),
+    ] = None,
+    changes: SetOption = None,
+    force: ForceOption = False,
+    mem_limit: MemoryOption = "2 GiB",
+) -> None:
+    """Draw small grey pictures of images, in several sizes: zscale for the sky, asinh up to the brightest star."""
+    from avcd.frame import ProductKind
+    from avcd.standalone.planning import recipe_of
+    from avcd.standalone.previewing import place_previews, plan_preview
+
+    session = start_session(force, mem_limit)
+    given = [f"sizes_px=[{sizes}]"] if sizes else []
+    recipe = recipe_of(ProductKind.PREVIEW, [*given, *(changes or ())])
+    session.run_placed(
+        paths,
+        lambda files: place_previews(out, files, several=len(paths) > 1),
+        lambda file, path: (plan_preview(file, path, recipe, session.memory_bytes), ()),
+    )
     session.end()

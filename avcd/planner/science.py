@@ -249,7 +249,7 @@ def _plan_rgb(builder: PlanBuilder, subject: str, like: Frame, stacks: Mapping[s
 
 
 def plan_previews(builder: PlanBuilder) -> None:
-    """A picture of every usable image frame, and of every master, reduced frame and stack."""
+    """A picture of every usable image frame, and of every master, reduced frame, stack and composite."""
     for frame in sorted(builder.frames.values(), key=lambda one: one.id):
         if frame.image_type.is_picture:
             builder.spec(
@@ -266,7 +266,7 @@ def plan_previews(builder: PlanBuilder) -> None:
             )
     by_id = {one.id: one for one in builder.snapshot.frames}
     for spec in list(builder.specs.values()):
-        if spec.kind in (ProductKind.SOURCES, ProductKind.RGB, ProductKind.PREVIEW):
+        if spec.kind in (ProductKind.SOURCES, ProductKind.PREVIEW):
             continue
         raw = next((by_id[one.id] for one in spec.inputs if one.id in by_id), None)
         like = raw or Frame(id=spec.id, telescope=spec.telescope, instrument=spec.instrument, night=spec.night)

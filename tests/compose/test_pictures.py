@@ -14,7 +14,7 @@ from skies import SHAPE, Sky
 
 from avcd.compose.colour import Channel, compose_rgb
 from avcd.compose.pictures import png_bytes, tiff16_bytes
-from avcd.compose.preview import preview_png
+from avcd.compose.preview import preview_pngs
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 
@@ -116,22 +116,23 @@ def test_a_preview_of_anything_is_a_picture(kind):
         "large": np.zeros((3000, 2000), np.float32),
     }[kind]
     settings = parameters("preview")
-    picture = Image.open(io.BytesIO(preview_png(image, None, settings)))
-    assert max(picture.size) <= settings["longest_side_px"]
+    pictures = preview_pngs(image, None, settings)
+    assert [max(Image.open(io.BytesIO(one)).size) <= size for size, one in pictures.items()] == [True, True]
+    picture = Image.open(io.BytesIO(pictures[1024]))
     values = np.asarray(picture)
     if kind == "stars":
         assert 5 < np.median(values) < 130
         assert values.max() > 240
     if kind == "flat":
         assert values.std() > 10
-    assert preview_png(image, None, settings) == preview_png(image, None, settings)
+    assert preview_pngs(image, None, settings) == pictures
 
 
 @pytest.mark.parametrize("size", [16, 100, 900])
 def test_a_preview_says_below_the_picture_that_it_is_provisional(size):
     image = np.random.default_rng(1).normal(100, 10, (size, size)).astype(np.float32)
     plain, said = (
-        np.asarray(Image.open(io.BytesIO(preview_png(image, None, parameters("preview"), caption=caption))))
+        np.asarray(Image.open(io.BytesIO(preview_pngs(image, None, parameters("preview"), caption=caption)[1024])))
         for caption in (None, "provisional")
     )
     margin = (said.shape[1] - size) // 2
