@@ -125,7 +125,9 @@ class Processing(_Section):
         True,
         description="once an observation is complete, reduce frames that lack a calibration with what is there, marked provisional",
     )
-    previews: bool = Field(True, description="make preview PNGs of every frame, master, reduced frame, stack and composite")
+    previews: bool = Field(
+        True, description="make preview PNGs of every frame, master, reduced frame, stack and composite"
+    )
     composites: tuple[str, ...] = Field(
         ("broadband", "narrowband"),
         description="the colour pictures of every observation, as far as its filters make them: broadband, narrowband, "

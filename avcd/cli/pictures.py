@@ -51,6 +51,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("rgb")(rgb)
     app.command("preview")(preview)
+    app.command("continuum")(continuum)
 
 
 def rgb(
@@ -82,9 +83,7 @@ def rgb(
     ] = None,
     interval: Annotated[
         str | None,
-        typer.Option(
-            "--interval", metavar="RANGE", help="Of scientific and manual: zscale, minmax, 1%:99.5%, 10:500."
-        ),
+        typer.Option("--interval", metavar="RANGE", help="Of scientific and manual: zscale, minmax, 1%:99.5%, 10:500."),
     ] = None,
     saturation: Annotated[
         float | None, typer.Option("--saturation", min=0, help="Of the colours; 1: as they are; else 1.3.")
@@ -134,9 +133,7 @@ def rgb(
     files = session.open_all(paths)
     if not session.failed:  # a picture without one of its filters would be another than was asked for
         also = [one.value for one in forms or ()]
-        session.run_one(
-            out, lambda: (plan_composite(files, names, out, also, recipe, mix, session.memory_bytes), ())
-        )
+        session.run_one(out, lambda: (plan_composite(files, names, out, also, recipe, mix, session.memory_bytes), ()))
     session.end()
 
 
@@ -163,5 +160,39 @@ def preview(
         paths,
         lambda files: place_previews(out, files, several=len(paths) > 1),
         lambda file, path: (plan_preview(file, path, recipe, session.memory_bytes), ()),
+    )
+    session.end()
+
+
+def continuum(
+    paths: FilesArgument,
+    out: OutOption,
+    broad: Annotated[
+        Path, typer.Option("--broad", "-b", metavar="FILE", help="The broadband image of the same field.")
+    ],
+    factor: Annotated[
+        float | None, typer.Option("--factor", min=0, help="What the broadband is scaled by; else measured on stars.")
+    ] = None,
+    match: Annotated[
+        bool, typer.Option("--match/--no-match", help="Whether the sharper image is blurred to the other's stars.")
+    ] = True,
+    force: ForceOption = False,
+    mem_limit: MemoryOption = "2 GiB",
+) -> None:
+    """Subtract the stars' continuum from narrowband images: what is left is the light of the line alone.
+
+    The broadband image is brought onto each one's grid, its stars to the same width, and scaled so that the typical star
+    vanishes. Masks and uncertainties are carried; where either is saturated, the mask says so.
+    """
+    from avcd.standalone.continua import plan_continuum
+
+    session = start_session(force, mem_limit)
+    second = session.open_one("--broad", broad)
+    assert second is not None
+    session.run_each(
+        paths,
+        out,
+        "continuum",
+        lambda file, path: (plan_continuum(file, second, path, factor, match, session.memory_bytes), ()),
     )
     session.end()

@@ -24,7 +24,9 @@ def captioned_size(shape: tuple[int, int], caption: str) -> tuple[tuple[int, int
     return (shape[0] + strip, width), ((width - shape[1]) // 2, strip)
 
 
-def _lettering(shape: tuple[int, int], caption: str) -> tuple[int, ImageFont.FreeTypeFont | ImageFont.ImageFont, tuple[int, ...]]:
+def _lettering(
+    shape: tuple[int, int], caption: str
+) -> tuple[int, ImageFont.FreeTypeFont | ImageFont.ImageFont, tuple[int, ...]]:
     size = max(10, max(shape) // 40)
     font = ImageFont.load_default(size)
     return size, font, tuple(int(one) for one in font.getbbox(caption))

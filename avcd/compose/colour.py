@@ -133,7 +133,9 @@ class _Composition:
             good = dict(zip(self.by_name, threads.map(lambda one: usable(one.data, one.mask), channels), strict=True))
             data = threads.map(lambda one: filled(one.data, good[one.filter]), channels)
             self.data = dict(zip(self.by_name, data, strict=True))
-            self.levels = dict(zip(self.by_name, threads.map(lambda one: self._level(one, good[one]), good), strict=True))
+            self.levels = dict(
+                zip(self.by_name, threads.map(lambda one: self._level(one, good[one]), good), strict=True)
+            )
         self.unseen = self._unseen()
         saturated = [found for one in channels if (found := _has(one, MaskBit.SATURATED)) is not None]
         self.saturated = np.logical_or.reduce(saturated) if saturated else None

@@ -149,7 +149,7 @@ def three(text: str) -> tuple[str, str, str]:
 
 
 def interval_of(text: str) -> BaseInterval:
-    """"zscale", "minmax", "1%:99.5%" (percentiles) or "10:500" (values) as an interval.
+    """ "zscale", "minmax", "1%:99.5%" (percentiles) or "10:500" (values) as an interval.
 
     Raises
     ------
@@ -168,11 +168,13 @@ def interval_of(text: str) -> BaseInterval:
             return AsymmetricPercentileInterval(lower, upper)
     elif colon and _number(text, low) < _number(text, high):
         return ManualInterval(_number(text, low), _number(text, high))
-    raise ProcessingError(f"interval {text!r}: write zscale, minmax, percentiles as in 1%:99.5%, or values as in 10:500")
+    raise ProcessingError(
+        f"interval {text!r}: write zscale, minmax, percentiles as in 1%:99.5%, or values as in 10:500"
+    )
 
 
 def stretch_of(text: str) -> BaseStretch:
-    """"linear", "asinh", "asinh:0.1" and so on as a stretch; the number is astropy's ``a``, of power the exponent.
+    """ "linear", "asinh", "asinh:0.1" and so on as a stretch; the number is astropy's ``a``, of power the exponent.
 
     Raises
     ------

@@ -43,7 +43,7 @@ class About:
 
 
 def forms_of(text: str) -> tuple[str, ...]:
-    """"png,tiff" as its parts.
+    """ "png,tiff" as its parts.
 
     Raises
     ------

@@ -9,27 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from avcd.cards import inherit
 from avcd.compose.colour import Channel, compose_rgb
-from avcd.compose.registration import Registration, RegistrationInput, register
 from avcd.compose.resampling import resample
-from avcd.errors import ProcessingError, UsageError
-from avcd.frame import InputRef, MaskBit, ProductKind, product_identity
+from avcd.errors import UsageError
+from avcd.frame import InputRef, ProductKind, product_identity
 from avcd.products import celestial_wcs
 from avcd.recipes import Recipe
-from avcd.reduction.planes import CCDData
-from avcd.sky.detection import detect_sources
 from avcd.stages.colourfiles import About, colour_files
+from avcd.standalone.grids import finest, registrations, saturated_plane
 from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import paths_of
 from avcd.standalone.pictures import SUFFIXES, PictureTask
 from avcd.standalone.planning import check_memory
 from avcd.standalone.writing import Signed
 
-_STARS = 150
 _KIND = str(ProductKind.RGB)
 
 
@@ -113,9 +108,9 @@ def _make(
 ) -> tuple[dict[str, bytes], Mapping[str, Any], Sequence[str]]:
     frames = [one.read() for one in files]
     worlds = [one.wcs or celestial_wcs(one.header) for one in frames]
-    planes = [_mask(ccd, file) for ccd, file in zip(frames, files, strict=True)]
-    reference = _finest(worlds)
-    found, notes = _registrations(frames, planes, worlds, filters, reference)
+    planes = [saturated_plane(ccd, file) for ccd, file in zip(frames, files, strict=True)]
+    reference = finest(worlds)
+    found, notes = registrations(frames, planes, worlds, filters, reference)
     shape = (frames[reference].data.shape[0], frames[reference].data.shape[1])
     channels = []
     for ccd, plane, name, registration in zip(frames, planes, filters, found, strict=True):
@@ -140,57 +135,3 @@ def _make(
     made = colour_files(image, about, [*forms, "json"])
     record = json.loads(made.pop(".json"))
     return {suffix[1:]: data for suffix, data in made.items()}, record, [*notes, *image.notes]
-
-
-def _mask(ccd: CCDData, file: FrameFile) -> np.ndarray | None:
-    """The mask plane; of files without one, what is saturated by the header or by 16 bits."""
-    if ccd.mask is not None:
-        return np.asarray(ccd.mask)
-    level = file.frame.saturation_adu
-    if level is None:
-        return None
-    saturated = np.asarray(ccd.data) >= level
-    return np.where(saturated, np.uint16(MaskBit.SATURATED), np.uint16(0)) if saturated.any() else None
-
-
-def _finest(worlds: Sequence[WCS | None]) -> int:
-    """The image of the smallest pixels, whose grid the others are brought onto: else the first."""
-    scales = [np.inf if one is None else float(np.min(proj_plane_pixel_scales(one))) for one in worlds]
-    best = min(scales)
-    return next((index for index, one in enumerate(scales) if one <= best * 1.001), 0)
-
-
-def _registrations(
-    frames: Sequence[CCDData],
-    planes: Sequence[np.ndarray | None],
-    worlds: Sequence[WCS | None],
-    filters: Sequence[str],
-    reference: int,
-) -> tuple[list[Registration], list[str]]:
-    same = Registration("identity", np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), rms_px=0.0)
-    alike = [
-        one.data.shape == frames[reference].data.shape and _is_same_grid(world, worlds[reference], one.data.shape)
-        for one, world in zip(frames, worlds, strict=True)
-    ]
-    if all(alike):
-        return [same] * len(frames), []
-    inputs = []
-    for ccd, plane, world in zip(frames, planes, worlds, strict=True):
-        sources = detect_sources(ccd.data, plane, saturation=None, sigma=5.0, minimum_px=5)
-        stars = np.column_stack([sources.x, sources.y])[:_STARS]
-        inputs.append(RegistrationInput(np.asarray(ccd.data), plane, world, stars))
-    found = register(inputs, reference)
-    failed = [f"{name}: {one.warning}" for name, one in zip(filters, found, strict=True) if one.method == "failed"]
-    if failed:
-        raise ProcessingError("; ".join(failed) + "; solve them first, as avcd reduce --solve does")
-    return found, [f"{name}: {one.warning}" for name, one in zip(filters, found, strict=True) if one.warning]
-
-
-def _is_same_grid(one: WCS | None, other: WCS | None, shape: tuple[int, ...]) -> bool:
-    """Whether two images' pixels show the same places, to a tenth of a pixel."""
-    if one is None or other is None:
-        return False
-    ny, nx = shape[-2:]
-    x, y = np.array([0, nx - 1, 0, nx - 1, nx / 2]), np.array([0, 0, ny - 1, ny - 1, ny / 2])
-    there = other.all_world2pix(*one.all_pix2world(x, y, 0), 0, quiet=True)
-    return bool(np.nanmax(np.hypot(there[0] - x, there[1] - y)) < 0.1)
