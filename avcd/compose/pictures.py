@@ -155,7 +155,7 @@ def tiff16_bytes(rgb: np.ndarray, *, description: str | None = None, tags: Tags 
         metadata=None,
         software=False,
         datetime=False,
-        description="\n".join(one for one in (description, tags.text) if one) or None,
+        description=description or tags.text or None,
         extratags=extra,
     )
     return stream.getvalue()

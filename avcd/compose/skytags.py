@@ -13,7 +13,8 @@ _PACKET = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
     '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
     ' <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
-    '  <rdf:Description rdf:about="" xmlns:avm="http://www.communicatingastronomy.org/avm/1.0/">\n'
+    '  <rdf:Description rdf:about="" xmlns:avm="http://www.communicatingastronomy.org/avm/1.0/" '
+    'xmlns:dc="http://purl.org/dc/elements/1.1/">\n'
     "{body}"
     "  </rdf:Description>\n"
     " </rdf:RDF>\n"
@@ -45,7 +46,7 @@ def sky_tags(wcs: WCS | None, shape: tuple[int, int], offset: tuple[int, int] = 
     frame = _FRAMES.get(wcs_to_celestial_frame(wcs).name, "ICRS")
     return {
         "Spatial.CoordinateFrame": frame,
-        "Spatial.Equinox": f"{wcs.wcs.equinox:g}" if frame in ("FK5", "FK4") and np.isfinite(wcs.wcs.equinox) else "",
+        "Spatial.Equinox": f"{wcs.wcs.equinox:g}" if np.isfinite(wcs.wcs.equinox) else "2000",
         "Spatial.ReferenceValue": [_number(one) for one in wcs.wcs.crval],
         "Spatial.ReferenceDimension": [str(shape[1]), str(shape[0])],
         "Spatial.ReferencePixel": [_number(x + offset[0]), _number(y + offset[1])],
@@ -80,8 +81,9 @@ def packet(tags: Mapping[str, object]) -> str:
             continue
         if isinstance(value, list):
             kind = "Bag" if name == "Subject.Name" else "Seq"
+            key = "dc:subject" if name == "Subject.Name" else f"avm:{name}"
             items = "".join(f"<rdf:li>{escape(str(one))}</rdf:li>" for one in value)
-            lines.append(f"   <avm:{name}><rdf:{kind}>{items}</rdf:{kind}></avm:{name}>\n")
+            lines.append(f"   <{key}><rdf:{kind}>{items}</rdf:{kind}></{key}>\n")
         else:
             lines.append(f"   <avm:{name}>{escape(str(value))}</avm:{name}>\n")
     return _PACKET.format(body="".join(lines))
