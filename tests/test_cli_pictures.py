@@ -162,6 +162,7 @@ def test_a_survey_is_made_once_of_images_or_of_a_picture(call, night, tmp_path):
     words = ["hips", "B.fits", "V.fits", "-o", "survey", "--order", "6"]
     said = call(*words)
     assert (said.code, said.out) == (0, "survey\n"), said.err
+    assert "several filters, averaged where they overlap: B, V" in said.err
     assert "hips_order           = 6" in (tmp_path / "survey" / "properties").read_text()
     assert "is there already" in call(*words).err
     assert call("rgb", "B.fits", "V.fits", "R.fits", "-o", "m1.png").code == 0

@@ -57,9 +57,14 @@ def _block_sums(values: np.ndarray, step: int) -> np.ndarray:
     return found
 
 
+def grid_step(shape: tuple[int, ...]) -> int:
+    """The distance of pixels on an even grid of about a million of them."""
+    return max(1, int(np.sqrt(shape[0] * shape[1] / _SAMPLE)))
+
+
 def sample(data: np.ndarray, good: np.ndarray | None = None) -> np.ndarray:
     """Good pixels on an even grid, up to about a million: enough for percentiles, as float32 of one dimension."""
-    step = max(1, int(np.sqrt(data.size / _SAMPLE)))
+    step = grid_step(data.shape)
     values = data[::step, ::step]
     chosen = values.ravel() if good is None else values[good[::step, ::step]]
     return chosen.astype(np.float32)
@@ -68,11 +73,11 @@ def sample(data: np.ndarray, good: np.ndarray | None = None) -> np.ndarray:
 def filled(data: np.ndarray, good: np.ndarray | None) -> np.ndarray:
     """A float32 image whose missing pixels are the mean of the good ones next to them, or of all where there are none.
 
-    Of holes only the rim is filled; a picture shows the rest as sky.
+    Of holes only the rim is filled; a picture shows the rest as sky. The image itself where nothing is missing.
     """
-    found = np.array(data, dtype=np.float32)
     if good is None:
-        return found
+        return np.asarray(data, dtype=np.float32)
+    found = np.array(data, dtype=np.float32)
     rows, columns = np.nonzero(~good)
     total, weight = np.zeros(len(rows), np.float32), np.zeros(len(rows), np.float32)
     ny, nx = data.shape

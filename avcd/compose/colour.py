@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, label
 
-from avcd.compose.blocks import block_means, filled, opened, usable
+from avcd.compose.blocks import block_means, filled, grid_step, opened, usable
 from avcd.compose.filters import wavelength_nm
 from avcd.compose.levels import Level, grey_gains, measure_level, noise_of, star_gains, step_of
 from avcd.compose.mixing import COLOURS, Mix, choose_mix, mix_of
@@ -21,11 +21,12 @@ from avcd.frame import MaskBit
 MODES = ("balanced", "scientific", "sdss", "manual")
 _LEAST_SPAN = 20.0  # in standard deviations of the noise, as of a single filter
 _MOST_HEADROOM = 6.0
-_STRIP = 64  # rows that are worked on at a time: what a processor's cache holds
+_STRIP_PX = 32_768  # pixels that are worked on at a time: what a processor's cache holds
 _THREADS = 2
 _RING_PX = 3  # around a saturated core, where its colour is read
 _LARGEST_CORE_PX = 24  # with its ring: a star's, and not a galaxy's
-_LACKING = 0.6
+_MOST_CORES = 400
+_LACKING = 0.75
 _BALANCES = ("auto", "stars", "grey", "none")
 
 Tone = Balanced | Lupton | Separate
@@ -130,12 +131,10 @@ class _Composition:
         ny, nx = channels[0].data.shape
         self.shape = (ny, nx)
         with ThreadPoolExecutor(_THREADS) as threads:
-            good = dict(zip(self.by_name, threads.map(lambda one: usable(one.data, one.mask), channels), strict=True))
-            data = threads.map(lambda one: filled(one.data, good[one.filter]), channels)
-            self.data = dict(zip(self.by_name, data, strict=True))
-            self.levels = dict(
-                zip(self.by_name, threads.map(lambda one: self._level(one, good[one]), good), strict=True)
-            )
+            measured = list(threads.map(self._measure, channels))
+        self.data = {one.filter: data for one, (data, _, _) in zip(channels, measured, strict=True)}
+        self.little = {one.filter: little for one, (_, little, _) in zip(channels, measured, strict=True)}
+        self.levels = {one.filter: level for one, (_, _, level) in zip(channels, measured, strict=True)}
         self.unseen = self._unseen()
         saturated = [found for one in channels if (found := _has(one, MaskBit.SATURATED)) is not None]
         self.saturated = np.logical_or.reduce(saturated) if saturated else None
@@ -143,11 +142,15 @@ class _Composition:
         self.balance = self._balance()
         self.tone = self._tone()
 
-    def _level(self, name: str, good: np.ndarray | None) -> Level:
+    def _measure(self, channel: Channel) -> tuple[np.ndarray, np.ndarray, Level]:
+        """A filter's image without gaps, the means of its blocks, and its level."""
+        good = usable(channel.data, channel.mask)
+        data = filled(channel.data, good)
         if not self.balanced:
-            return Level(0.0, 1.0)
+            return data, block_means(data, None, step_of(self.shape)), Level(0.0, 1.0)
+        little = block_means(data, good, step_of(self.shape))
         percentiles = float(self.params["black_percentile"]), float(self.params["white_percentile"])
-        return measure_level(self.data[name], good, *percentiles)
+        return data, np.nan_to_num(little), measure_level(data, good, little, *percentiles)
 
     def _unseen(self) -> list[np.ndarray | None]:
         """Where none of a colour's images has data: the margins that dithering leaves, not single dead pixels."""
@@ -166,9 +169,7 @@ class _Composition:
         if wanted == "none":
             return wanted
         step = step_of(self.shape)
-        little = {name: block_means(self.data[name], None, step) for name in self.data}
-        scaled = {name: self.levels[name].scale(one, (one.shape[0], one.shape[1])) for name, one in little.items()}
-        rgb = self._mixed(scaled)
+        rgb = self._mixed(self.little, (0, 0), next(iter(self.little.values())).shape)
         dark = np.zeros(rgb.shape[1:], bool)
         core = dark if self.saturated is None else block_means(self.saturated, None, step) > 0
         if wanted == "stars":
@@ -177,27 +178,29 @@ class _Composition:
             self.gains = grey_gains(rgb)
         return wanted
 
-    def _mixed(self, scaled: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The three colours of filters' light, of any part of the picture."""
-        shape = next(iter(scaled.values())).shape
-        rgb = np.zeros((3, *shape), np.float32)
+    def _mixed(self, data: Mapping[str, np.ndarray], corner: tuple[int, int], whole: tuple[int, ...]) -> np.ndarray:
+        """The three colours of filters' pixels, a part at ``corner`` of an image of the size ``whole``."""
+        rgb = np.empty((3, *next(iter(data.values())).shape), np.float32)
+        size = (whole[0], whole[1])
         for index, colour in enumerate(COLOURS):
-            for name, weight in self.mix.weights[colour].items():
-                factor = np.float32(weight * self.gains[index])
-                rgb[index] += scaled[name] if factor == 1 else scaled[name] * factor
+            for number, (name, weight) in enumerate(self.mix.weights[colour].items()):
+                scaled = self.levels[name].scale(data[name], size, corner, weight * float(self.gains[index]))
+                if number == 0:
+                    rgb[index] = scaled
+                else:
+                    rgb[index] += scaled
         return rgb
 
     def _samples(self) -> tuple[np.ndarray, np.ndarray | None]:
         """The three colours, shape (3, n), and the luminance on an even grid of pixels."""
-        step = max(1, int(np.sqrt(self.shape[0] * self.shape[1] / 1_000_000)))
-        scaled = {
-            name: self.levels[name].scale(one, (one.shape[0], one.shape[1]))
-            for name, one in ((name, data[::step, ::step]) for name, data in self.data.items())
-        }
-        rgb = self._mixed(scaled).reshape(3, -1)
+        step = grid_step(self.shape)
+        pixels = {name: data[::step, ::step] for name, data in self.data.items()}
+        size = next(iter(pixels.values())).shape
+        rgb = self._mixed(pixels, (0, 0), size).reshape(3, -1)
         if self.mix.luminance is None:
             return rgb, None
-        return rgb, scaled[self.mix.luminance].ravel()
+        luminance = self.mix.luminance
+        return rgb, self.levels[luminance].scale(pixels[luminance], (size[0], size[1])).ravel()
 
     def _tone(self) -> Tone:
         params = self.params
@@ -224,16 +227,21 @@ class _Composition:
         picture = np.empty((*self.shape, 3), np.float32)
         cores = np.zeros(self.shape, bool) if self.saturated is None else self.saturated.copy()
 
+        high = max(1, _STRIP_PX // self.shape[1])
+
         def strip(start: int) -> None:
-            rows = slice(start, min(start + _STRIP, self.shape[0]))
-            whole = slice(0, self.shape[1])
-            light = self._light(rows, whole)
-            picture[rows] = np.moveaxis(self._toned(light), 0, -1)
+            rows = slice(start, min(start + high, self.shape[0]))
+            light = self._light(rows, slice(0, self.shape[1]))
             if isinstance(self.tone, Balanced):
-                cores[rows] |= light[:3].sum(axis=0) > np.float32(3 * self.tone.white * self.tone.headroom)
+                total = light[0] + light[1]
+                total += light[2]
+                cores[rows] |= total > np.float32(3 * self.tone.white * self.tone.headroom)
+            toned = self._toned(light)
+            for index in range(3):
+                picture[rows, :, index] = toned[index]
 
         with ThreadPoolExecutor(_THREADS) as threads:
-            list(threads.map(strip, range(0, self.shape[0], _STRIP)))
+            list(threads.map(strip, range(0, self.shape[0], high)))
         if isinstance(self.tone, Balanced) and cores.any():
             self._colour_cores(picture, cores)
         empty = [_has(one, MaskBit.NO_DATA) for one in self.by_name.values()]
@@ -244,31 +252,38 @@ class _Composition:
 
     def _colour_cores(self, picture: np.ndarray, cores: np.ndarray) -> None:
         """The brightest pixels that tell no colour drawn again in that of what is around them."""
-        regions, _ = label(cores, np.ones((3, 3), bool))
+        step = step_of(self.shape)
+        near = cores if step == 1 else block_means(_padded(cores, step), None, step) > 0
+        regions, count = label(near, np.ones((3, 3), bool))
+        sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
+        # Without a mask the largest tell: there are no more saturated stars than these in any picture.
+        largest = set((np.argsort(-sizes, kind="stable")[:_MOST_CORES] + 1).tolist())
         for number, found in enumerate(find_objects(regions), start=1):
             rows, columns = (
-                slice(max(one.start - _RING_PX, 0), min(one.stop + _RING_PX, size))
+                slice(max(one.start * step - _RING_PX, 0), min(one.stop * step + _RING_PX, size))
                 for one, size in zip(found, self.shape, strict=True)
             )
-            core = regions[rows, columns] == number
+            every = cores[rows, columns]
+            core = every & (regions[_of_blocks(rows, columns, step)] == number)
             saturated = self.saturated is not None and bool(self.saturated[rows, columns][core].any())
-            if not saturated and max(core.shape) > _LARGEST_CORE_PX:
+            if not saturated and (number not in largest or max(core.shape) > _LARGEST_CORE_PX + 2 * step):
                 continue
-            light = _with_core(self._light(rows, columns), core, cores[rows, columns], sure=saturated)
+            light = _with_core(self._light(rows, columns), core, every, sure=saturated)
             if light is not None:
                 picture[rows, columns][core] = np.moveaxis(self._toned(light), 0, -1)[core]
 
     def _light(self, rows: slice, columns: slice) -> np.ndarray:
         """The three colours and the luminance (or their mean), shape (4, …), of a part of the picture."""
-        scaled = {
-            name: self.levels[name].scale(self.data[name][rows, columns], self.shape, (rows.start, columns.start))
-            for name in self.mix.filters
-        }
-        rgb = self._mixed(scaled)
+        corner = (rows.start, columns.start)
+        pixels = {name: self.data[name][rows, columns] for name in self.mix.filters}
+        rgb = self._mixed(pixels, corner, self.shape)
         unseen = [one if one is None else one[rows, columns] for one in self.unseen]
         if any(one is not None and one.any() for one in unseen):
             rgb = _grey_where_unseen(rgb, unseen)
-        return np.concatenate([rgb, scaled[self.mix.luminance][None]]) if self.mix.luminance else rgb
+        if self.mix.luminance is None:
+            return rgb
+        luminance = self.levels[self.mix.luminance].scale(pixels[self.mix.luminance], self.shape, corner)
+        return np.concatenate([rgb, luminance[None]])
 
     def _toned(self, light: np.ndarray) -> np.ndarray:
         return np.asarray(self.tone(light[:3], light[3] if len(light) > 3 else None))
@@ -307,6 +322,17 @@ class _Composition:
         found.append(f"white balance by {self.balance}: {gains}")
         told = ", ".join(f"{name} {value}" for name, value in _told(self.tone).items())
         return (*found, f"mode {self.params['mode']}: {told}")
+
+
+def _padded(plane: np.ndarray, step: int) -> np.ndarray:
+    """A plane whose sides are whole numbers of blocks."""
+    return np.pad(plane, [(0, -size % step) for size in plane.shape])
+
+
+def _of_blocks(rows: slice, columns: slice, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The index of each pixel's block."""
+    y, x = np.arange(rows.start, rows.stop) // step, np.arange(columns.start, columns.stop) // step
+    return np.ix_(y, x)  # type: ignore[return-value]
 
 
 def _with_core(light: np.ndarray, core: np.ndarray, cores: np.ndarray, *, sure: bool) -> np.ndarray | None:

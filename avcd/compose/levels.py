@@ -9,10 +9,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, label, sum_labels
 
 from avcd.compose.background import subtract_plane
-from avcd.compose.blocks import block_means, filled, sample
+from avcd.compose.blocks import filled, grid_step
 
 _LEAST_SPAN = 20.0  # in standard deviations of the noise: a field of few stars has its white percentile in the noise
-_BRIGHT = 8.0  # in standard deviations, in every channel, for an object to tell the white balance
+_BRIGHT = 8.0  # in standard deviations, in all channels together, for an object to tell the white balance
+_SURE = 4.0  # … and for its light in each channel
+_LEAST_PX = 4
 _LEAST_OBJECTS = 5
 _LARGEST_GAIN = 4.0  # a channel with hardly any light is not blown up to a sea of noise
 _MAD = 1.4826
@@ -33,16 +35,19 @@ class Level:
     along: float = 0.0
     noise: float = 0.0
 
-    def scale(self, data: np.ndarray, shape: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """A part of an image of ``shape`` from row and column ``corner`` on: the sky at zero, white at one."""
+    def scale(
+        self, data: np.ndarray, shape: tuple[int, int], corner: tuple[int, int] = (0, 0), factor: float = 1.0
+    ) -> np.ndarray:
+        """A part of an image of ``shape`` from row and column ``corner`` on, times ``factor``: the sky at zero, white at one."""
         ny, nx = shape
         row, column = corner
+        share = factor / max(self.white - self.sky, 1e-12)
         across = self.sky + self.across * ((np.arange(column, column + data.shape[1]) + 0.5) / nx - 0.5)
         along = self.along * ((np.arange(row, row + len(data)) + 0.5) / ny - 0.5)
-        span = np.float32(1 / max(self.white - self.sky, 1e-12))
-        found = data - across.astype(np.float32)[None, :]
-        found -= along.astype(np.float32)[:, None]
-        found *= span
+        found = np.multiply(data, np.float32(share), dtype=np.float32)
+        found -= (across * share).astype(np.float32)[None, :]
+        if self.along:
+            found -= (along * share).astype(np.float32)[:, None]
         return found
 
 
@@ -59,7 +64,13 @@ def step_of(shape: tuple[int, ...]) -> int:
     return max(1, -(-max(shape) // _SMALL_PX))
 
 
-def measure_level(data: np.ndarray, good: np.ndarray | None, black_percentile: float, white_percentile: float) -> Level:
+def measure_level(
+    data: np.ndarray,
+    good: np.ndarray | None,
+    little: np.ndarray,
+    black_percentile: float,
+    white_percentile: float,
+) -> Level:
     """The level of one filter's image.
 
     Parameters
@@ -68,16 +79,17 @@ def measure_level(data: np.ndarray, good: np.ndarray | None, black_percentile: f
         Filled where ``good`` is false.
     good : bool, same shape, or None
         Pixels that count.
+    little
+        The means of its blocks of `step_of`.
     black_percentile
         Of the smoothed image less its gradient: what is sky.
     white_percentile
         Of the pixels: what is white.
     """
-    if good is not None and not good.any():
-        return Level(0.0, 1.0)
-    little = block_means(data, good, step_of(data.shape))
     known = np.isfinite(little)
-    whole = filled(little, known)
+    if not known.any():
+        return Level(0.0, 1.0)
+    whole = filled(little, None if known.all() else known)
     plane = whole - subtract_plane(whole, known)
     ny, nx = plane.shape
     across = float(plane[0, -1] - plane[0, 0]) * nx / max(nx - 1, 1)
@@ -85,10 +97,13 @@ def measure_level(data: np.ndarray, good: np.ndarray | None, black_percentile: f
     # Noise alone must not make the black: a smoothed picture tells the background's level better.
     smooth = gaussian_filter(whole - plane, 2.0 / step_of(data.shape))
     sky = float(np.percentile(smooth[known], black_percentile))
-    flat = Level(0.0, 1.0, across, along).scale(np.asarray(data, dtype=np.float32), (data.shape[0], data.shape[1]))
-    values = sample(flat, good)
-    noise = noise_of(values)
-    white = max(float(np.percentile(values, white_percentile)), sky + _LEAST_SPAN * noise, sky + 1e-12)
+    step = grid_step(data.shape)
+    pixels = data[::step, ::step]
+    flat = Level(0.0, 1.0, across, along).scale(pixels, (pixels.shape[0], pixels.shape[1]))
+    values = flat.ravel() if good is None else flat[good[::step, ::step]]
+    noise = noise_of(values) if values.size else 0.0
+    bright = float(np.percentile(values, white_percentile)) if values.size else sky
+    white = max(bright, sky + _LEAST_SPAN * noise, sky + 1e-12)
     return Level(sky, white, across, along, noise)
 
 
@@ -105,16 +120,18 @@ def star_gains(rgb: np.ndarray, saturated: np.ndarray) -> np.ndarray:
     saturated : bool, shape (ny, nx)
         What tells no colour.
     """
-    limits = np.maximum(_BRIGHT * np.array([noise_of(plane.ravel()) for plane in rgb]), 1e-9)
-    regions, count = label((rgb > limits[:, None, None]).all(axis=0) & ~saturated)
+    noises = np.maximum([noise_of(plane.ravel()) for plane in rgb], 1e-9)
+    signal = (rgb / noises[:, None, None].astype(np.float32)).sum(axis=0) / np.sqrt(3)
+    regions, count = label((signal > _BRIGHT) & ~saturated)
     if not count:
         return np.ones(3)
     numbers = np.arange(1, count + 1)
-    large = sum_labels(np.ones(regions.shape), regions, numbers) >= 4
-    sums = np.stack([sum_labels(plane, regions, numbers)[large] for plane in rgb], axis=1)
-    if len(sums) < _LEAST_OBJECTS:
+    pixels = sum_labels(np.ones(regions.shape), regions, numbers)
+    sums = np.stack([sum_labels(plane, regions, numbers) for plane in rgb], axis=1)
+    sure = (pixels >= _LEAST_PX) & (sums > _SURE * noises * np.sqrt(pixels)[:, None]).all(axis=1)
+    if sure.sum() < _LEAST_OBJECTS:
         return np.ones(3)
-    logs = np.log(sums)
+    logs = np.log(sums[sure])
     return _limited(np.exp(-np.median(logs - logs.mean(axis=1, keepdims=True), axis=0)))
 
 

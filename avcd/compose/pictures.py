@@ -106,7 +106,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 def _deflated(coded: np.ndarray) -> bytes:
     """One zlib stream of parts that are packed apart: their borders depend on the size alone, never on the threads."""
-    whole = memoryview(coded).cast("B")
+    whole = coded.data.cast("B")
     parts = [whole[start : start + _PART_BYTES] for start in range(0, len(whole), _PART_BYTES)]
 
     def packed(index: int) -> bytes:

@@ -52,37 +52,49 @@ class Balanced:
 
     def __call__(self, rgb: np.ndarray, luminance: np.ndarray | None = None) -> np.ndarray:
         """Values from 0 to 1 of light of shape (3, ny, nx); ``luminance`` (ny, nx) in the place of the colours' mean."""
-        own = np.maximum(rgb.mean(axis=0), np.float32(0))
+        own = rgb[0] + rgb[1]
+        own += rgb[2]
+        own *= np.float32(1 / 3)
+        np.maximum(own, 0, out=own)
         intensity = own if luminance is None else np.maximum(luminance, np.float32(0))
         intensity = intensity * np.float32(1 / self.white)
         colour = rgb * (1 / np.maximum(own, np.float32(1e-6 * self.white)))
         np.clip(colour, 0, _MOST_COLOUR, out=colour)
         # Where there is hardly any light, a ratio of two noises is no colour.
         light = np.square(own * np.float32(1 / self.white))
-        sure = np.float32(self.saturation) * light / (light + np.float32((_QUIET * self.noise) ** 2 + 1e-12))
-        colour -= 1
+        sure = light + np.float32((_QUIET * self.noise) ** 2 + 1e-12)
+        np.divide(light, sure, out=sure)
+        sure *= np.float32(self.saturation)
         colour *= sure
-        colour += 1
+        colour += 1 - sure
         np.maximum(colour, 0, out=colour)
+        bright = intensity
         if self.softening is not None:
             softening = max(self.softening, _QUIET * self.noise)
-            bright = np.arcsinh(intensity * np.float32(1 / softening))
+            bright = _asinh(intensity * np.float32(1 / softening))
             bright *= np.float32(1 / np.arcsinh(self.headroom / softening))
-        else:
-            bright = intensity
         colour *= bright * np.float32(1 - self.sky_grey)
         colour += np.float32(self.sky_grey)
         return _with_gamma(_within(colour), self.gamma)
 
 
+def _asinh(values: np.ndarray) -> np.ndarray:
+    """The inverse hyperbolic sine of values from 0 on, to the seventh place behind the point: many times as fast as NumPy's."""
+    found = np.square(values)
+    found += 1
+    np.sqrt(found, out=found)
+    found += values
+    return np.log(found, out=found)
+
+
 def _within(picture: np.ndarray) -> np.ndarray:
     """What is too bright for the screen: all colours down together, a little towards white; clipping one would change the hue."""
-    top = picture.max(axis=0)
-    if float(top.max(initial=0)) <= 1:
-        return picture
-    over = np.maximum(top, np.float32(1))
-    picture *= 1 / over
-    picture += (1 - picture) * (np.float32(_WHITENED) * (1 - 1 / over))
+    top = np.maximum(np.maximum(picture[0], picture[1]), picture[2])
+    where = np.nonzero(top > 1)
+    if len(where[0]):
+        over = top[where]
+        bright = picture[:, *where] / over
+        picture[:, *where] = bright + (1 - bright) * (np.float32(_WHITENED) * (1 - 1 / over))
     return picture
 
 
@@ -107,7 +119,7 @@ class Lupton:
         above = rgb - np.array(self.minimum, np.float32)[:, None, None]
         intensity = above.mean(axis=0) if luminance is None else luminance
         light = np.maximum(intensity, np.float32(1e-30))
-        factor = np.arcsinh(light * np.float32(self.q / self.stretch))
+        factor = _asinh(light * np.float32(self.q / self.stretch))
         factor *= np.float32(0.1 / np.arcsinh(0.1 * self.q)) / light
         above *= np.where(intensity > 0, factor, np.float32(0))
         np.maximum(above, 0, out=above)

@@ -74,7 +74,9 @@ def make_survey(survey: Survey, *, force: bool) -> tuple[Done, list[str]]:
         shutil.rmtree(target)
     fresh.rename(target)
     order = order_of(sheets) if survey.order is None else survey.order
-    return Done.MADE, [f"{count} tiles up to order {order}; open {target}/index.html, or {target} in Aladin"]
+    filters = sorted({one.frame.filter or "unknown" for one in survey.files})
+    mixed = [f"it is made of several filters, averaged where they overlap: {', '.join(filters)}"] if filters[1:] else []
+    return Done.MADE, [*mixed, f"{count} tiles up to order {order}; open {target}/index.html, or {target} in Aladin"]
 
 
 def _said(directory: Path) -> dict[str, str]:
