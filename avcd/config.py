@@ -17,6 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from avcd.errors import ConfigError
 
 CONFIG_NAME = "avcd.toml"
+# What avcd.compose.mixing knows by name.
+COMPOSITES = (
+    "auto", "broadband", "narrowband", "wavelength", "lrgb", "natural", "sho", "hoo", "hos", "jwst-nircam", "jwst-ceers",
+    "jwst-jades", "jwst-miri", "hst-acs", "hst-uvis", "hst-uvis-lines", "hst-ir", "panstarrs", "ztf", "sdss", "decam",
+    "euclid", "2mass", "chandra", "rgb",
+)  # fmt: skip
 
 
 class _Section(BaseModel):
@@ -122,7 +128,24 @@ class Processing(_Section):
         True,
         description="once an observation is complete, reduce frames that lack a calibration with what is there, marked provisional",
     )
-    previews: bool = Field(True, description="make a preview PNG of every frame, master, reduced frame and stack")
+    previews: bool = Field(
+        True, description="make preview PNGs of every frame, master, reduced frame, stack and composite"
+    )
+    composites: tuple[str, ...] = Field(
+        ("broadband", "narrowband"),
+        description="the colour pictures of every observation, as far as its filters make them: broadband, narrowband, "
+        "wavelength, lrgb, natural, sho, hoo, hos, a preset such as jwst-nircam, or three filters from red to blue: F444W/F200W/F090W",
+    )
+
+    @field_validator("composites")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in COMPOSITES and len([one for one in name.split("/") if one.strip()]) != 3:
+                raise ValueError(f"{name!r} is none of {', '.join(COMPOSITES)}, and no three filters R/G/B")
+        if len(set(names)) != len(names):
+            raise ValueError("one composite is named twice")
+        return names
 
 
 class Compat(_Section):
@@ -282,6 +305,8 @@ def _toml_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(one) for one in value) + "]"
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

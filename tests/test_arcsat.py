@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
 import subprocess
@@ -133,12 +134,13 @@ def test_its_masters_may_serve_and_leave_nothing_in_its_frames(night):
 
 
 def test_there_are_previews_and_a_colour_composite(night):
-    assert len(products(night, "preview")) == 26 + 6 + 4 + 4 + 1  # frames, masters, reduced, stacks, bad pixels
+    assert len(products(night, "preview")) == 26 + 6 + 4 + 4 + 1 + 1  # and bad pixels, colour
     rgb = products(night, "rgb")
     assert len(rgb) == 1
     picture = night.archive / rgb[0]["path"]
     assert picture.read_bytes()[:4] == b"\x89PNG"
     assert picture.with_suffix(".tiff").exists()
+    assert json.loads(picture.with_suffix(".json").read_text())["assignment"]["red"] == "z+H-Alpha"
 
 
 def test_commands_on_files_make_the_daemons_very_products(night, shared_data, tmp_path, monkeypatch, capsys):

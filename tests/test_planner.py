@@ -88,7 +88,7 @@ def test_a_whole_night_is_planned_down_to_the_composite():
         ProductKind.SOURCES: 6,
         ProductKind.STACK: 3,
         ProductKind.RGB: 1,
-        ProductKind.PREVIEW: 21 + 6 + 6 + 3,
+        ProductKind.PREVIEW: 21 + 6 + 6 + 3 + 1,
     }
     assert not found.blocked
     assert {one.status for one in found.specs} == {ProductStatus.FINAL}
@@ -130,7 +130,7 @@ def test_one_more_flat_remakes_its_filter_and_nothing_else():
         ProductKind.SOURCES: 2,
         ProductKind.STACK: 1,
         ProductKind.RGB: 1,
-        ProductKind.PREVIEW: 1 + 1 + 2 + 1,  # the flat itself, its master, the frames, the stack
+        ProductKind.PREVIEW: 1 + 1 + 2 + 1 + 1,  # the flat itself, its master, the frames, the stack, the colours
     }
     assert all(one.filter in ("Red", None) for one in new)
 

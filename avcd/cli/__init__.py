@@ -20,6 +20,7 @@ from avcd.cli import (
     judgement,
     lists,
     outlook,
+    pictures,
     plots,
     processing,
     service,
@@ -42,7 +43,8 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    for part in (homes, service, lists, details, outlook, judgement, files, targets, plots, processing, badpix, upkeep):
+    commands = (homes, service, lists, details, outlook, judgement, files, targets, plots)
+    for part in (*commands, processing, badpix, pictures, upkeep):
         part.register(app)
     return app
 

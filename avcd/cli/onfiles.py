@@ -14,10 +14,11 @@ from avcd.errors import AvcdError, UsageError
 from avcd.headers.profiles import Profiles, load_profiles
 from avcd.standalone.inputs import FrameFile, open_files
 from avcd.standalone.outputs import Done, Task, place_outputs, run_task
+from avcd.standalone.pictures import PictureTask, run_pictures
 from avcd.standalone.planning import memory_bytes
 from avcd.views.progress import Bars
 
-Plan = tuple[Task, Sequence[str]]
+Plan = tuple[Task | PictureTask, Sequence[str]]
 
 
 @dataclass
@@ -100,8 +101,18 @@ class Session:
         style: str | None = None,
     ) -> None:
         """One output for every image; ``style``: named as another program does."""
+        several = len(paths) > 1
+        self.run_placed(paths, lambda files: place_outputs(out, files, suffix, several=several, style=style), plan)
+
+    def run_placed(
+        self,
+        paths: Sequence[Path],
+        place_all: Callable[[Sequence[FrameFile]], Sequence[Path]],
+        plan: Callable[[FrameFile, Path], Plan],
+    ) -> None:
+        """One output for every image, at the places that are worked out from all of them."""
         files = self.open_all(paths)
-        places = place_outputs(out, files, suffix, several=len(paths) > 1, style=style)
+        places = place_all(files)
         with bar("processing", len(files)) as step:
             for file, place in zip(files, places, strict=True):
                 self._run(file.name, lambda file=file, place=place: plan(file, place), alone=len(files) == 1)  # type: ignore[misc]
@@ -122,7 +133,9 @@ class Session:
             self.fail(name, error)
             return
         try:
-            done, more = run_task(task, force=self.force)
+            done, more = (
+                run_task(task, force=self.force) if isinstance(task, Task) else run_pictures(task, force=self.force)
+            )
         except (AvcdError, OSError, MemoryError) as error:
             if isinstance(error, UsageError) and alone:
                 raise
@@ -132,7 +145,8 @@ class Session:
             self.warn(f"{name}: {text}")
         if done is Done.ALREADY:
             self.warn(f"{task.path} is there already, made of the same files in the same way; --force makes it again")
-        typer.echo(task.path)
+        for path in (task.path,) if isinstance(task, Task) else task.paths.values():
+            typer.echo(path)
 
     def end(self) -> None:
         """Leave with exit code 1 where something failed."""

@@ -1,33 +1,35 @@
-"""Colour composites: filters to channels by wavelength, white stars, a neutral sky, one stretch for all channels."""
+"""Colour composites: filters to channels, white stars, a neutral sky, one stretch for all channels; or as the user says."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import tifffile
-from PIL import Image
-from scipy.ndimage import binary_opening, gaussian_filter, label, sum_labels
+from scipy.ndimage import binary_dilation, find_objects, label
 
-from avcd.compose.background import subtract_plane
-from avcd.compose.captions import captioned
-from avcd.compose.filters import is_white, order_by_wavelength, wavelength_nm
-from avcd.compose.resampling import UNUSABLE
+from avcd.compose.blocks import block_means, filled, grid_step, opened, usable
+from avcd.compose.filters import wavelength_nm
+from avcd.compose.levels import Level, grey_gains, measure_level, noise_of, star_gains, step_of
+from avcd.compose.mixing import COLOURS, Mix, choose_mix, mix_of
+from avcd.compose.toning import Balanced, Lupton, Separate, lupton, separate
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 
-_NAMES = ("red", "green", "blue")
-_LEAST_SPAN = 20.0  # in standard deviations of the noise: a field of few stars has its white percentile in the noise
-_SKY_GREY = 0.06
-_QUIET = 3.0  # the stretch is linear up to this many standard deviations: noise is not to be the brightest thing
-_BRIGHT = 8.0  # in standard deviations, in every channel, for an object to tell the white balance
-_LEAST_OBJECTS = 5
+MODES = ("balanced", "scientific", "sdss", "manual")
+_LEAST_SPAN = 20.0  # in standard deviations of the noise, as of a single filter
 _MOST_HEADROOM = 6.0
-_LARGEST_GAIN = 4.0  # a channel with hardly any light is not blown up to a sea of noise
-_MAD = 1.4826
+_STRIP_PX = 32_768  # pixels that are worked on at a time: what a processor's cache holds
+_THREADS = 2
+_RING_PX = 3  # around a saturated core, where its colour is read
+_LARGEST_CORE_PX = 24  # with its ring: a star's, and not a galaxy's
+_MOST_CORES = 400
+_LACKING = 0.75
+_BALANCES = ("auto", "stars", "grey", "none")
+
+Tone = Balanced | Lupton | Separate
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,33 @@ class Channel:
 
 @dataclass(frozen=True)
 class RgbImage:
-    """A composite: ``rgb`` of shape (ny, nx, 3) from 0 to 1, row 0 at the bottom; which filters went where; remarks."""
+    """A composite.
+
+    ``rgb`` of shape (ny, nx, 3), float32 from 0 to 1, row 0 at the bottom; ``assignment``: which filters went where;
+    ``steps``: sentences that say what was done; ``record``: the same as data; ``notes``: what an observer should know.
+    """
 
     rgb: np.ndarray
     assignment: Mapping[str, str]
     notes: tuple[str, ...]
+    steps: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def compose_rgb(channels: Sequence[Channel], params: Mapping[str, Any]) -> RgbImage:
-    """A picture from two or more filters, the longest wavelength in red.
+    """A picture from two or more filters, the longest wavelength in red where nothing else is said.
 
-    With three filters each has a channel; more are mixed into the channel their wavelength falls to; of two, green is
-    the mean. Every channel's sky goes to the same grey, and the typical star to white; the stretch works on the
-    intensity alone, so that a star's colour is the same from its wings to its core, and a saturated core is white.
+    In the mode "balanced" every channel's sky goes to the same grey and the typical star to white; the stretch works on the
+    intensity alone, so that a star's colour is the same from its wings to its core, and a saturated core has the colour of
+    its surroundings. "sdss" is Lupton's asinh of the light as it is; "scientific" puts one interval and stretch on each
+    colour by itself, "manual" one of its own on each.
 
     Parameters
     ----------
     channels
-        At least two of known wavelength, of one shape; order does not matter.
+        Of one shape; order does not matter.
     params
-        Of the recipe: black_percentile, white_percentile, asinh_softening, saturation, stretch ("asinh" or "linear").
+        Of the recipe, and perhaps composite (a name that `choose_mix` knows), or red, green, blue, luminance (`mix_of`).
 
     Returns
     -------
@@ -69,195 +78,297 @@ def compose_rgb(channels: Sequence[Channel], params: Mapping[str, Any]) -> RgbIm
     Raises
     ------
     ProcessingError
-        Fewer than two filters of known wavelength, two images of one filter, different shapes, or no such stretch.
+        The filters do not make this composite, two images are of one filter, shapes differ, or a parameter is wrong.
     """
-    by_name = {one.filter: one for one in channels}
-    if len(by_name) < len(channels):
+    _check(channels, params)
+    mix = _mix([one.filter for one in channels], params)
+    picture = _Composition([one for one in channels if one.filter in mix.filters], mix, params)
+    return RgbImage(picture.draw(), mix.assignment, picture.notes(channels), picture.steps(), picture.record())
+
+
+def _check(channels: Sequence[Channel], params: Mapping[str, Any]) -> None:
+    if len({one.filter for one in channels}) < len(channels):
         raise ProcessingError("two channels of a composite have one filter")
-    if params["stretch"] not in ("asinh", "linear"):
-        raise ProcessingError(f"stretch is {params['stretch']!r}, neither asinh nor linear")
-    coloured = [name for name in order_by_wavelength(by_name) if not is_white(name)]
-    names = coloured if len(coloured) >= 2 else order_by_wavelength(by_name)
-    if len(names) < 2:
-        raise ProcessingError(f"a composite needs two filters of known wavelength, not {sorted(by_name)}")
     if len({one.data.shape for one in channels}) > 1:
         raise ProcessingError("the channels of a composite differ in size")
-    mix = _assign(names)
-    scaled = {name: _scaled(by_name[name], params) for name in names}
-    planes = [np.mean([scaled[name] for name in mix[colour]], axis=0) for colour in _NAMES]
-    saturated = np.any([_has(by_name[name], MaskBit.SATURATED) for name in names], axis=0)
-    seen = np.stack([~_unseen([by_name[name] for name in mix[colour]]) for colour in _NAMES], axis=-1)
-    rgb = _grey_where_unseen(_balanced(np.stack(planes, axis=-1), saturated), seen)
-    picture = _stretch(rgb, saturated, params)
-    empty = np.all([_has(by_name[name], MaskBit.NO_DATA) for name in names], axis=0)
-    picture[empty] = 0
-    return RgbImage(picture, {colour: "+".join(mix[colour]) for colour in _NAMES}, _notes(by_name, names))
+    if params["stretch"] not in ("asinh", "linear"):
+        raise ProcessingError(f"stretch is {params['stretch']!r}, neither asinh nor linear")
+    if params["mode"] not in MODES:
+        raise ProcessingError(f"mode is {params['mode']!r}, none of {', '.join(MODES)}")
+    if params["white_balance"] not in _BALANCES:
+        raise ProcessingError(f"white_balance is {params['white_balance']!r}, none of {', '.join(_BALANCES)}")
+    if params["gamma"] <= 0:
+        raise ProcessingError(f"gamma is {params['gamma']:g}: it is greater than 0")
 
 
-def _notes(by_name: Mapping[str, Channel], names: Sequence[str]) -> tuple[str, ...]:
-    notes = []
-    missing = sorted(set(by_name) - set(names))
-    if missing:
-        notes.append(f"not in the composite: {', '.join(missing)}")
-    if len(names) == 2:
-        notes.append("two filters only: green is their mean")
-    return tuple(notes)
+def _mix(names: Sequence[str], params: Mapping[str, Any]) -> Mix:
+    texts = {colour: str(params.get(colour, "")) for colour in (*COLOURS, "luminance")}
+    if any(texts.values()):
+        return mix_of(texts, names)
+    composite = str(params.get("composite", "auto"))
+    found = choose_mix(composite, names)
+    if found is None:
+        what = "" if composite == "auto" else f"{composite!r} of "
+        raise ProcessingError(f"a composite needs two filters of known wavelength: no {what}{', '.join(sorted(names))}")
+    return found
 
 
-def _has(channel: Channel, bit: MaskBit) -> np.ndarray:
-    return np.zeros(channel.data.shape, bool) if channel.mask is None else (channel.mask & np.uint16(bit)) != 0
+def _has(channel: Channel, bit: MaskBit) -> np.ndarray | None:
+    """Where a bit is set; None where it is nowhere."""
+    if channel.mask is None:
+        return None
+    found = (channel.mask & np.uint16(bit)) != 0
+    return found if found.any() else None
 
 
-def _unseen(channels: Sequence[Channel]) -> np.ndarray:
-    """Where none of a colour's images has data: the margins that dithering leaves, not single dead pixels."""
-    unseen = np.ones(channels[0].data.shape, bool)
-    for one in channels:
-        unseen &= _has(one, MaskBit.NO_DATA)
-    return np.asarray(binary_opening(np.pad(unseen, 1, mode="edge"), np.ones((3, 3), bool))[1:-1, 1:-1])
+class _Composition:
+    """One picture: its levels measured first, then drawn strip by strip."""
 
+    def __init__(self, channels: Sequence[Channel], mix: Mix, params: Mapping[str, Any]) -> None:
+        self.mix, self.params = mix, params
+        self.balanced = params["mode"] == "balanced"
+        self.by_name = {one.filter: one for one in channels}
+        ny, nx = channels[0].data.shape
+        self.shape = (ny, nx)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            measured = list(threads.map(self._measure, channels))
+        self.data = {one.filter: data for one, (data, _, _) in zip(channels, measured, strict=True)}
+        self.little = {one.filter: little for one, (_, little, _) in zip(channels, measured, strict=True)}
+        self.levels = {one.filter: level for one, (_, _, level) in zip(channels, measured, strict=True)}
+        self.unseen = self._unseen()
+        saturated = [found for one in channels if (found := _has(one, MaskBit.SATURATED)) is not None]
+        self.saturated = np.logical_or.reduce(saturated) if saturated else None
+        self.gains = np.ones(3)
+        self.balance = self._balance()
+        self.tone = self._tone()
 
-def _grey_where_unseen(rgb: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Where a colour is lacking there is no telling the hue: the mean of those at hand."""
-    number = seen.sum(axis=-1)
-    grey = np.where(seen, rgb, 0).sum(axis=-1) / np.maximum(number, 1)
-    return np.where((number < rgb.shape[-1])[..., None], grey[..., None], rgb).astype(np.float32)
+    def _measure(self, channel: Channel) -> tuple[np.ndarray, np.ndarray, Level]:
+        """A filter's image without gaps, the means of its blocks, and its level."""
+        good = usable(channel.data, channel.mask)
+        data = filled(channel.data, good)
+        if not self.balanced:
+            return data, block_means(data, None, step_of(self.shape)), Level(0.0, 1.0)
+        little = block_means(data, good, step_of(self.shape))
+        percentiles = float(self.params["black_percentile"]), float(self.params["white_percentile"])
+        return data, np.nan_to_num(little), measure_level(data, good, little, *percentiles)
 
+    def _unseen(self) -> list[np.ndarray | None]:
+        """Where none of a colour's images has data: the margins that dithering leaves, not single dead pixels."""
+        found: list[np.ndarray | None] = []
+        for colour in COLOURS:
+            empty = [_has(self.by_name[name], MaskBit.NO_DATA) for name in self.mix.weights[colour]]
+            known = [one for one in empty if one is not None]
+            found.append(opened(np.logical_and.reduce(known)) if len(known) == len(empty) else None)
+        return found
 
-def _assign(names: Sequence[str]) -> dict[str, list[str]]:
-    """Filters, the longest first, to the three colours."""
-    if len(names) == 2:
-        return {"red": [names[0]], "green": list(names), "blue": [names[1]]}
-    if len(names) == 3:
-        return {colour: [name] for colour, name in zip(_NAMES, names, strict=True)}
-    longest, shortest = wavelength_nm(names[0]) or 0.0, wavelength_nm(names[-1]) or 0.0
-    mix: dict[str, list[str]] = {colour: [] for colour in _NAMES}
-    for name in names:
-        part = (longest - (wavelength_nm(name) or 0.0)) / max(longest - shortest, 1e-9)
-        mix[_NAMES[min(int(part * 3), 2)]].append(name)
-    if not mix["green"]:  # all at the ends: the one next to the middle goes there, from the end that has more
-        if len(mix["red"]) > len(mix["blue"]):
-            mix["green"].append(mix["red"].pop())
+    def _balance(self) -> str:
+        """Measure what makes white; returns by what."""
+        wanted = str(self.params["white_balance"])
+        if wanted == "auto":  # a line's brightness in stars says nothing of the nebula's colour
+            wanted = "none" if self.mix.lines or not self.balanced else "stars"
+        if wanted == "none":
+            return wanted
+        step = step_of(self.shape)
+        rgb = self._mixed(self.little, (0, 0), next(iter(self.little.values())).shape)
+        dark = np.zeros(rgb.shape[1:], bool)
+        core = dark if self.saturated is None else block_means(self.saturated, None, step) > 0
+        if wanted == "stars":
+            self.gains = star_gains(rgb, core)
         else:
-            mix["green"].append(mix["blue"].pop(0))
-    return mix
+            self.gains = grey_gains(rgb)
+        return wanted
 
-
-def _scaled(channel: Channel, params: Mapping[str, Any]) -> np.ndarray:
-    """Background at zero and the bright end near one; pixels without data like their surroundings."""
-    data = np.asarray(channel.data, dtype=np.float32)
-    bad = ~np.isfinite(data)
-    if channel.mask is not None:
-        bad |= (channel.mask & UNUSABLE) != 0
-    good = ~bad
-    if not good.any():
-        return np.zeros_like(data)
-    # A single dead pixel must not be a black hole in the picture.
-    weight = gaussian_filter(good.astype(np.float32), 1.5)
-    around = gaussian_filter(np.where(good, data, 0), 1.5) / np.maximum(weight, 1e-6)
-    filled = np.where(good, data, np.where(weight > 0.1, around, np.median(data[good])))
-    flat = subtract_plane(filled, good)
-    # Noise alone must not make the black: a smoothed picture tells the background's level better.
-    low = float(np.percentile(gaussian_filter(flat, 2)[good], float(params["black_percentile"])))
-    high = float(np.percentile(flat[good], float(params["white_percentile"])))
-    span = max(high - low, _LEAST_SPAN * _noise(flat[good]), 1e-12)
-    return np.asarray((flat - low) / span, dtype=np.float32)
-
-
-def _noise(values: np.ndarray) -> float:
-    """The sky's noise, from its darker half: nebulae and stars only ever brighten."""
-    sample = values[:: max(1, values.size // 250_000)]
-    middle = np.median(sample)
-    below = sample[sample < middle]
-    return _MAD * float(np.median(middle - below)) if below.size else 0.0
-
-
-def _balanced(rgb: np.ndarray, saturated: np.ndarray) -> np.ndarray:
-    """The channels scaled so that the typical object is white.
-
-    Every object counts once, however large: a nebula keeps its colour among stars. Where there are too few, the
-    channels stay as their brightest parts have scaled them.
-    """
-    noises = [_noise(rgb[..., index]) for index in range(3)]
-    limits = np.maximum(_BRIGHT * np.array(noises), 1e-9)
-    regions, count = label((rgb > limits).all(axis=-1) & ~saturated)
-    if not count:
+    def _mixed(self, data: Mapping[str, np.ndarray], corner: tuple[int, int], whole: tuple[int, ...]) -> np.ndarray:
+        """The three colours of filters' pixels, a part at ``corner`` of an image of the size ``whole``."""
+        rgb = np.empty((3, *next(iter(data.values())).shape), np.float32)
+        size = (whole[0], whole[1])
+        for index, colour in enumerate(COLOURS):
+            for number, (name, weight) in enumerate(self.mix.weights[colour].items()):
+                scaled = self.levels[name].scale(data[name], size, corner, weight * float(self.gains[index]))
+                if number == 0:
+                    rgb[index] = scaled
+                else:
+                    rgb[index] += scaled
         return rgb
-    numbers = np.arange(1, count + 1)
-    large = sum_labels(np.ones(regions.shape), regions, numbers) >= 4
-    sums = np.stack([sum_labels(rgb[..., index], regions, numbers)[large] for index in range(3)], axis=1)
-    if len(sums) < _LEAST_OBJECTS:
-        return rgb
-    logs = np.log(sums)
-    colour = np.median(logs - logs.mean(axis=1, keepdims=True), axis=0)
-    gains = np.clip(np.exp(-colour), 1 / _LARGEST_GAIN, _LARGEST_GAIN)
-    return np.asarray(rgb * gains.astype(np.float32))
+
+    def _samples(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """The three colours, shape (3, n), and the luminance on an even grid of pixels."""
+        step = grid_step(self.shape)
+        pixels = {name: data[::step, ::step] for name, data in self.data.items()}
+        size = next(iter(pixels.values())).shape
+        rgb = self._mixed(pixels, (0, 0), size).reshape(3, -1)
+        if self.mix.luminance is None:
+            return rgb, None
+        luminance = self.mix.luminance
+        return rgb, self.levels[luminance].scale(pixels[luminance], (size[0], size[1])).ravel()
+
+    def _tone(self) -> Tone:
+        params = self.params
+        rgb, luminance = self._samples()
+        gamma = float(params["gamma"])
+        if params["mode"] == "sdss":
+            return lupton(list(rgb), float(params["q"]), float(params["lupton_stretch"]), params["minimum"], gamma)
+        if not self.balanced:
+            return separate(list(rgb), params["intervals"], params["stretches"], gamma)
+        intensity = rgb.mean(axis=0) if luminance is None else luminance
+        noise = noise_of(intensity)
+        white = float(np.percentile(intensity, float(params["white_percentile"])))
+        white = max(white, _LEAST_SPAN * noise, 1e-9)
+        # Where objects are few and small the percentile lies below them all: half way, in magnitudes, to the brightest
+        # keeps the structure of a small bright nebula.
+        brightest = float(np.percentile(intensity, 99.995)) / white
+        headroom = float(np.sqrt(np.clip(brightest, 1.0, _MOST_HEADROOM**2)))
+        softening = float(params["asinh_softening"]) if params["stretch"] == "asinh" else None
+        saturation, grey = float(params["saturation"]), float(params["sky_grey"])
+        return Balanced(white, noise / white, headroom, softening, saturation, grey, gamma)
+
+    def draw(self) -> np.ndarray:
+        """The picture, shape (ny, nx, 3)."""
+        picture = np.empty((*self.shape, 3), np.float32)
+        cores = np.zeros(self.shape, bool) if self.saturated is None else self.saturated.copy()
+
+        high = max(1, _STRIP_PX // self.shape[1])
+
+        def strip(start: int) -> None:
+            rows = slice(start, min(start + high, self.shape[0]))
+            light = self._light(rows, slice(0, self.shape[1]))
+            if isinstance(self.tone, Balanced):
+                total = light[0] + light[1]
+                total += light[2]
+                cores[rows] |= total > np.float32(3 * self.tone.white * self.tone.headroom)
+            toned = self._toned(light)
+            for index in range(3):
+                picture[rows, :, index] = toned[index]
+
+        with ThreadPoolExecutor(_THREADS) as threads:
+            list(threads.map(strip, range(0, self.shape[0], high)))
+        if isinstance(self.tone, Balanced) and cores.any():
+            self._colour_cores(picture, cores)
+        empty = [_has(one, MaskBit.NO_DATA) for one in self.by_name.values()]
+        known = [one for one in empty if one is not None]
+        if len(known) == len(empty):
+            picture[np.logical_and.reduce(known)] = 0
+        return picture
+
+    def _colour_cores(self, picture: np.ndarray, cores: np.ndarray) -> None:
+        """The brightest pixels that tell no colour drawn again in that of what is around them."""
+        step = step_of(self.shape)
+        near = cores if step == 1 else block_means(_padded(cores, step), None, step) > 0
+        regions, count = label(near, np.ones((3, 3), bool))
+        sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
+        # Without a mask the largest tell: there are no more saturated stars than these in any picture.
+        largest = set((np.argsort(-sizes, kind="stable")[:_MOST_CORES] + 1).tolist())
+        for number, found in enumerate(find_objects(regions), start=1):
+            rows, columns = (
+                slice(max(one.start * step - _RING_PX, 0), min(one.stop * step + _RING_PX, size))
+                for one, size in zip(found, self.shape, strict=True)
+            )
+            every = cores[rows, columns]
+            core = every & (regions[_of_blocks(rows, columns, step)] == number)
+            saturated = self.saturated is not None and bool(self.saturated[rows, columns][core].any())
+            if not saturated and (number not in largest or max(core.shape) > _LARGEST_CORE_PX + 2 * step):
+                continue
+            light = _with_core(self._light(rows, columns), core, every, sure=saturated)
+            if light is not None:
+                picture[rows, columns][core] = np.moveaxis(self._toned(light), 0, -1)[core]
+
+    def _light(self, rows: slice, columns: slice) -> np.ndarray:
+        """The three colours and the luminance (or their mean), shape (4, …), of a part of the picture."""
+        corner = (rows.start, columns.start)
+        pixels = {name: self.data[name][rows, columns] for name in self.mix.filters}
+        rgb = self._mixed(pixels, corner, self.shape)
+        unseen = [one if one is None else one[rows, columns] for one in self.unseen]
+        if any(one is not None and one.any() for one in unseen):
+            rgb = _grey_where_unseen(rgb, unseen)
+        if self.mix.luminance is None:
+            return rgb
+        luminance = self.levels[self.mix.luminance].scale(pixels[self.mix.luminance], self.shape, corner)
+        return np.concatenate([rgb, luminance[None]])
+
+    def _toned(self, light: np.ndarray) -> np.ndarray:
+        return np.asarray(self.tone(light[:3], light[3] if len(light) > 3 else None))
+
+    def notes(self, channels: Sequence[Channel]) -> tuple[str, ...]:
+        """What an observer should know."""
+        said = any(one.startswith("not in the composite") for one in self.mix.notes)
+        missing = sorted({one.filter for one in channels} - set(self.mix.filters))
+        more = (f"not in the composite: {', '.join(missing)}",) if missing and not said else ()
+        return (*self.mix.notes, *more)
+
+    def record(self) -> dict[str, Any]:
+        """All that was measured and done, as data."""
+        levels = {
+            name: {"sky": one.sky, "white": one.white, "gradient": [one.across, one.along], "noise": one.noise}
+            for name, one in self.levels.items()
+        }
+        return {
+            "channels": {colour: dict(self.mix.weights[colour]) for colour in COLOURS},
+            "luminance": self.mix.luminance,
+            "wavelength_nm": {name: wavelength_nm(name) for name in self.mix.filters},
+            "levels": levels if self.balanced else {},
+            "white_balance": {"by": self.balance, **dict(zip(COLOURS, map(float, self.gains), strict=True))},
+            "tone": _told(self.tone),
+        }
+
+    def steps(self) -> tuple[str, ...]:
+        """All that was done, in sentences."""
+        found = [f"{colour}: {text}" for colour, text in self.mix.assignment.items()]
+        if self.balanced:
+            found += [
+                f"{name}: sky {one.sky:.6g}, gradient {one.across:.4g} {one.along:.4g}, white {one.white:.6g}"
+                for name, one in self.levels.items()
+            ]
+        gains = " ".join(f"{one:.4f}" for one in self.gains)
+        found.append(f"white balance by {self.balance}: {gains}")
+        told = ", ".join(f"{name} {value}" for name, value in _told(self.tone).items())
+        return (*found, f"mode {self.params['mode']}: {told}")
 
 
-def _stretch(rgb: np.ndarray, saturated: np.ndarray, params: Mapping[str, Any]) -> np.ndarray:
-    """One stretch of the intensity that keeps the colours (Lupton et al. 2004, PASP 116, 133)."""
-    intensity = rgb.mean(axis=-1, keepdims=True)
-    white = float(np.percentile(intensity, float(params["white_percentile"])))
-    white = max(white, _LEAST_SPAN * _noise(intensity.ravel()), 1e-9)
-    rgb, intensity = rgb / white, np.clip(intensity / white, 0, None)
-    noise = _noise(rgb.mean(axis=-1))
-    colour = np.clip(rgb / np.maximum(intensity, 1e-6), 0, 3)
-    # Where there is hardly any light, a ratio of two noises is no colour; in a saturated core it is none either.
-    sure = intensity**2 / (intensity**2 + (_QUIET * noise) ** 2 + 1e-12)
-    if saturated.ndim:
-        sure = sure * (1 - np.clip(gaussian_filter(saturated.astype(np.float32), 1.5) * 2, 0, 1))[..., None]
-    colour = np.clip(1.0 + (colour - 1.0) * float(params["saturation"]) * sure, 0, None)
-    if params["stretch"] == "asinh":
-        softening = max(float(params["asinh_softening"]), _QUIET * noise)
-        bright = np.arcsinh(intensity / softening) / np.arcsinh(_headroom(intensity) / softening)
-    else:
-        bright = intensity
-    picture = _SKY_GREY + (1 - _SKY_GREY) * colour * bright
-    # Too bright for the screen: all channels down together, then towards white; clipping one would change the hue.
-    top = picture.max(axis=-1, keepdims=True)
-    picture = np.where(top > 1, picture / top, picture)
-    picture = picture + (1 - picture) * 0.8 * (np.maximum(top, 1) - 1) / np.maximum(top, 1)
-    return np.clip(picture, 0, 1).astype(np.float32)
+def _padded(plane: np.ndarray, step: int) -> np.ndarray:
+    """A plane whose sides are whole numbers of blocks."""
+    return np.pad(plane, [(0, -size % step) for size in plane.shape])
 
 
-def _headroom(intensity: np.ndarray) -> float:
-    """How far above the white percentile the stretch still tells intensities apart.
+def _of_blocks(rows: slice, columns: slice, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The index of each pixel's block."""
+    y, x = np.arange(rows.start, rows.stop) // step, np.arange(columns.start, columns.stop) // step
+    return np.ix_(y, x)  # type: ignore[return-value]
 
-    Where objects are few and small the percentile lies below them all: half way, in magnitudes, to the brightest keeps
-    the structure of a small bright nebula.
+
+def _with_core(light: np.ndarray, core: np.ndarray, cores: np.ndarray, *, sure: bool) -> np.ndarray | None:
+    """A core in the colour of what is around it, at least as bright; None where its own colour is to be believed.
+
+    Images without a mask do not say what is saturated (``sure`` is false): a core that has far less of one colour than its
+    own wings is saturated in that one.
     """
-    return float(np.sqrt(np.clip(np.percentile(intensity, 99.995), 1.0, _MOST_HEADROOM**2)))
+    ring = binary_dilation(core, np.ones((3, 3), bool), iterations=_RING_PX) & ~cores
+    around = np.maximum(light[:3][:, ring], 0).sum(axis=1)
+    inside = np.maximum(light[:3][:, core], 0).sum(axis=1)
+    if around.min(initial=np.inf) <= 0 or inside.sum() <= 0:
+        return None
+    colour = around / around.mean()
+    if not sure and (inside / inside.mean() / colour).min() > _LACKING:
+        return None
+    bright = light[:3].mean(axis=0)
+    bright = np.maximum(bright, bright[ring].max())
+    found = light.copy()
+    found[:3] = np.where(core, colour[:, None, None] * bright, light[:3])
+    return found
 
 
-def _top_down(rgb: np.ndarray) -> np.ndarray:
-    """Pictures begin at the top, FITS images at the bottom."""
-    return np.ascontiguousarray(rgb[::-1])
+def _told(tone: Tone) -> dict[str, Any]:
+    if isinstance(tone, Separate):
+        names = zip(COLOURS, tone.limits, tone.stretches, strict=True)
+        return {
+            colour: {"limits": [low, high], "stretch": type(stretch).__name__.removesuffix("Stretch").lower()}
+            for colour, (low, high), stretch in names
+        } | {"gamma": tone.gamma}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(tone).items()}
 
 
-def png_bytes(rgb: np.ndarray, *, caption: str | None = None) -> bytes:
-    """An 8-bit PNG of values from 0 to 1, shape (ny, nx, 3) or (ny, nx), the first row at the bottom; without date.
-
-    A caption is written below the picture.
-    """
-    picture = Image.fromarray(_top_down((np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)))
-    if caption:
-        picture = captioned(picture, caption)
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=False, compress_level=6)
-    return stream.getvalue()
-
-
-def tiff16_bytes(rgb: np.ndarray, *, description: str | None = None) -> bytes:
-    """A 16-bit TIFF of values from 0 to 1, shape (ny, nx, 3), the first row at the bottom; without date or program."""
-    pixels = _top_down((np.clip(rgb, 0, 1) * 65535 + 0.5).astype(np.uint16))
-    stream = io.BytesIO()
-    tifffile.imwrite(
-        stream,
-        pixels,
-        photometric="rgb",
-        compression="zlib",
-        metadata=None,
-        software=False,
-        datetime=False,
-        description=description,
-    )
-    return stream.getvalue()
+def _grey_where_unseen(rgb: np.ndarray, unseen: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Where a colour is lacking there is no telling the hue: the mean of those at hand."""
+    seen = np.stack([np.ones(rgb.shape[1:], bool) if one is None else ~one for one in unseen])
+    number = seen.sum(axis=0)
+    grey = np.where(seen, rgb, 0).sum(axis=0) / np.maximum(number, 1)
+    return np.where(number < 3, grey, rgb).astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from avcd.association import applied_need
-from avcd.compose.filters import wavelength_nm
+from avcd.compose.mixing import Mix, choose_mix
 from avcd.frame import (
     CalibLevel,
     Candidate,
@@ -223,26 +223,33 @@ def _plan_stack(
 
 
 def _plan_rgb(builder: PlanBuilder, subject: str, like: Frame, stacks: Mapping[str, ProductSpec]) -> None:
-    known = {name: spec for name, spec in stacks.items() if wavelength_nm(name) is not None}
-    if len(known) < 2:
-        return
-    provisional = any(one.status is ProductStatus.PROVISIONAL for one in known.values())
-    builder.spec(
-        ProductKind.RGB,
-        f"rgb:{subject}",
-        [from_product(f"stack {name}", spec.id) for name, spec in known.items()],
-        like,
-        stem=f"{slug(like.target_name, 'no-target')}-rgb",
-        suffix=".png",
-        status=ProductStatus.PROVISIONAL if provisional else ProductStatus.FINAL,
-        target_name=like.target_name,
-        calib_level=3,
-        observations=(subject,),
-    )
+    """The composites that the settings name, as far as the filters make them; of two that would be alike the first."""
+    made: list[Mix] = []
+    for composite in builder.processing.composites:
+        mix = choose_mix(composite, sorted(stacks))
+        if mix is None or mix in made:
+            continue
+        made.append(mix)
+        used = [(name, stacks[name]) for name in mix.filters]
+        provisional = any(one.status is ProductStatus.PROVISIONAL for _, one in used)
+        plain = composite in ("broadband", "auto")
+        builder.spec(
+            ProductKind.RGB,
+            f"rgb:{subject}" if plain else f"rgb:{subject}:{composite}",
+            [from_product(f"stack {name}", spec.id) for name, spec in used],
+            like,
+            stem=f"{slug(like.target_name, 'no-target')}-{'rgb' if plain else slug(composite.replace('/', '-'))}",
+            suffix=".png",
+            values={"composite": composite},
+            status=ProductStatus.PROVISIONAL if provisional else ProductStatus.FINAL,
+            target_name=like.target_name,
+            calib_level=3,
+            observations=(subject,),
+        )
 
 
 def plan_previews(builder: PlanBuilder) -> None:
-    """A picture of every usable image frame, and of every master, reduced frame and stack."""
+    """A picture of every usable image frame, and of every master, reduced frame, stack and composite."""
     for frame in sorted(builder.frames.values(), key=lambda one: one.id):
         if frame.image_type.is_picture:
             builder.spec(
@@ -259,7 +266,7 @@ def plan_previews(builder: PlanBuilder) -> None:
             )
     by_id = {one.id: one for one in builder.snapshot.frames}
     for spec in list(builder.specs.values()):
-        if spec.kind in (ProductKind.SOURCES, ProductKind.RGB, ProductKind.PREVIEW):
+        if spec.kind in (ProductKind.SOURCES, ProductKind.PREVIEW):
             continue
         raw = next((by_id[one.id] for one in spec.inputs if one.id in by_id), None)
         like = raw or Frame(id=spec.id, telescope=spec.telescope, instrument=spec.instrument, night=spec.night)

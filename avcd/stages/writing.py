@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from astropy.io import fits
 from astropy.table import Table
 
+from avcd.errors import ProductError
 from avcd.frame import Frame, Wcs
 from avcd.products import ImageContent, verify_fits, verify_picture, write_image_fits, write_table_fits
 from avcd.reduction.planes import CCDData
@@ -85,13 +87,36 @@ def table_output(
 def picture_output(
     work: Work, pictures: Mapping[str, bytes], metrics: Mapping[str, Any], warnings: tuple[str, ...] = ()
 ) -> Output:
-    """A product of pictures: suffix (``.png``, ``.tiff``) to bytes, the one the spec's path names first."""
+    """A product of pictures: suffix (``.png``, ``.tiff``) to bytes, the one the spec's path names first.
+
+    A record (``.json``) or a cube (``.fits``) may go with them.
+    """
     path = PurePosixPath(work.claim.spec.path)
     ordered = sorted(pictures.items(), key=lambda one: one[0] != path.suffix)
     files = tuple(
-        OutputFile(str(path.with_suffix(suffix)), partial(_write, data), verify_picture) for suffix, data in ordered
+        OutputFile(str(path.with_suffix(suffix)), partial(_write, data), verifier_of(suffix))
+        for suffix, data in ordered
     )
     return Output(files, clean(metrics), Wcs.NONE, warnings)
+
+
+def verifier_of(suffix: str) -> Callable[[Path], None]:
+    """What checks a file of a composite."""
+    return {".fits": verify_fits, ".json": verify_record}.get(suffix, verify_picture)
+
+
+def verify_record(path: Path) -> None:
+    """Check that a record can be read.
+
+    Raises
+    ------
+    ProductError
+        It cannot.
+    """
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProductError(f"{path.name} is no readable record: {error}") from error
 
 
 def _write(data: bytes, stream: Any) -> None:

@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
-from skies import SHAPE, Sky
+from PIL import Image, ImageCms
+from pyavm import AVM
+from skies import SHAPE, Sky, world
 
-from avcd.compose.colour import Channel, compose_rgb, png_bytes, tiff16_bytes
-from avcd.compose.preview import preview_png
+from avcd.compose.captions import captioned_size
+from avcd.compose.colour import Channel, compose_rgb
+from avcd.compose.pictures import Tags, jpeg_bytes, picture_bytes, png_bytes, srgb_profile, tiff16_bytes
+from avcd.compose.preview import preview_pngs, shrunk_pngs
+from avcd.compose.skytags import content_tags, packet, sky_tags
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 
@@ -105,6 +109,63 @@ def test_png_and_tiff_hold_the_same_picture_the_right_way_up():
     np.testing.assert_allclose(tiff[37, 3] / 65535, (1, 0.5, 0.25), atol=1e-4)
 
 
+def tagged(wcs, caption=None):
+    offset, whole = (0, 0), (40, 50)
+    if caption:
+        whole, offset = captioned_size((40, 50), caption)
+    return Tags(
+        packet({**content_tags("M 1 & co", "T20", ["Ha"], ["red"], [656.3]), **sky_tags(wcs, whole, offset)}), "Ha"
+    )
+
+
+@pytest.mark.parametrize("form", ["png", "jpg"])
+@pytest.mark.parametrize("caption", [None, "provisional"])
+@pytest.mark.parametrize("turn", [0.0, 33.0])
+def test_a_picture_knows_where_on_the_sky_it_is(form, caption, turn, tmp_path):
+    wcs = world(turn_deg=turn)
+    path = tmp_path / f"picture.{form}"
+    path.write_bytes(picture_bytes(form, np.full((40, 50, 3), 0.5, np.float32), caption, tagged(wcs, caption)))
+    known = AVM.from_image(str(path))
+    assert known.Subject.Name == ["M 1 & co"]
+    assert known.Spectral.CentralWavelength == [656.3]
+    theirs = known.to_wcs()
+    right, up = captioned_size((40, 50), caption)[1] if caption else (0, 0)
+    for x, y in ((0, 0), (49, 0), (10, 39)):
+        here, there = wcs.pixel_to_world(x, y), theirs.pixel_to_world(x + right, y + up)
+        assert here.separation(there).arcsec < 1e-3
+
+
+def test_pictures_carry_their_colour_space():
+    rgb = np.full((20, 30, 3), 0.25, np.float32)
+    for data in (png_bytes(rgb), jpeg_bytes(rgb)):
+        picture = Image.open(io.BytesIO(data))
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
+        assert "sRGB" in ImageCms.getProfileDescription(profile)
+        np.testing.assert_allclose(np.asarray(picture.convert("RGB")) / 255, 0.25, atol=0.01)
+    with tifffile.TiffFile(io.BytesIO(tiff16_bytes(rgb, tags=Tags("<x/>", "SII")))) as tiff:
+        assert tiff.pages[0].tags[34675].value == srgb_profile()
+        assert bytes(tiff.pages[0].tags[700].value) == b"<x/>"
+        assert tiff.pages[0].description == "SII"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (40, 50, 3), (700, 1700), (900, 800, 3)])
+def test_a_png_is_read_back_as_it_was_by_any_reader(shape):
+    values = np.random.default_rng(1).random(shape, dtype=np.float32)
+    read = np.asarray(Image.open(io.BytesIO(png_bytes(values))))
+    np.testing.assert_array_equal(read[::-1], (values * 255 + 0.5).astype(np.uint8))
+    assert png_bytes(values) == png_bytes(values)
+
+
+def test_a_composite_is_made_smaller_in_its_colours():
+    rgb = np.zeros((300, 500, 3), np.float32)
+    rgb[..., 0] = 1.0
+    found = shrunk_pngs(png_bytes(rgb), [250, 1000])
+    small, large = (np.asarray(Image.open(io.BytesIO(found[size]))) for size in (250, 1000))
+    assert small.shape == (150, 250, 3)
+    assert large.shape == (300, 500, 3)
+    assert small[20, 20].tolist() == [255, 0, 0]
+
+
 @pytest.mark.parametrize("kind", ["stars", "flat", "constant", "nothing finite", "large"])
 def test_a_preview_of_anything_is_a_picture(kind):
     image = {
@@ -115,22 +176,23 @@ def test_a_preview_of_anything_is_a_picture(kind):
         "large": np.zeros((3000, 2000), np.float32),
     }[kind]
     settings = parameters("preview")
-    picture = Image.open(io.BytesIO(preview_png(image, None, settings)))
-    assert max(picture.size) <= settings["longest_side_px"]
+    pictures = preview_pngs(image, None, settings)
+    assert [max(Image.open(io.BytesIO(one)).size) <= size for size, one in pictures.items()] == [True, True]
+    picture = Image.open(io.BytesIO(pictures[1024]))
     values = np.asarray(picture)
     if kind == "stars":
         assert 5 < np.median(values) < 130
         assert values.max() > 240
     if kind == "flat":
         assert values.std() > 10
-    assert preview_png(image, None, settings) == preview_png(image, None, settings)
+    assert preview_pngs(image, None, settings) == pictures
 
 
 @pytest.mark.parametrize("size", [16, 100, 900])
 def test_a_preview_says_below_the_picture_that_it_is_provisional(size):
     image = np.random.default_rng(1).normal(100, 10, (size, size)).astype(np.float32)
     plain, said = (
-        np.asarray(Image.open(io.BytesIO(preview_png(image, None, parameters("preview"), caption=caption))))
+        np.asarray(Image.open(io.BytesIO(preview_pngs(image, None, parameters("preview"), caption=caption)[1024])))
         for caption in (None, "provisional")
     )
     margin = (said.shape[1] - size) // 2

@@ -1,0 +1,173 @@
+"""HiPS: images of the sky as tiles of every resolution, which Aladin and other atlases show (IVOA HiPS 1.0)."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.visualization import ZScaleInterval
+from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.utils import proj_plane_pixel_scales
+from PIL import Image
+from reproject import reproject_interp
+from reproject.hips import reproject_to_hips
+
+from avcd.compose.blocks import usable
+from avcd.errors import ProcessingError
+
+FRAMES = ("equatorial", "galactic")
+TILE_PX = 512
+_DEEPEST = 20
+# The side of a HEALPix cell of order 0, in degrees.
+_ORDER_0_DEG = 58.6323
+_SAMPLE = 500_000
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One image for a survey: ``data`` (ny, nx) with its ``mask`` and ``wcs``; or ``picture``, a PNG or JPEG that says its place."""
+
+    wcs: WCS
+    data: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    mask: np.ndarray | None = None
+    picture: Path | None = None
+
+
+def order_of(sheets: Sequence[Sheet]) -> int:
+    """The order of tiles whose pixels are as fine as the finest image's."""
+    finest = min(float(np.min(proj_plane_pixel_scales(one.wcs))) for one in sheets)
+    for order in range(_DEEPEST):
+        if _ORDER_0_DEG / TILE_PX / 2**order <= finest:
+            return order
+    return _DEEPEST
+
+
+def write_hips(
+    sheets: Sequence[Sheet],
+    directory: Path,
+    *,
+    frame: str = "equatorial",
+    order: int | None = None,
+    about: Mapping[str, str] | None = None,
+) -> int:
+    """Write a survey of tiles; the same images give the same bytes.
+
+    Parameters
+    ----------
+    sheets
+        Images with data, or pictures, not both. Where several overlap, tiles hold their mean; of pictures the last is on
+        top.
+    directory
+        Where the survey goes; it must not be there yet.
+    frame
+        "equatorial" or "galactic".
+    order
+        Of the finest tiles; None: as the finest image.
+    about
+        Further properties, such as obs_title and hips_release_date.
+
+    Returns
+    -------
+    int
+        The number of tiles.
+
+    Raises
+    ------
+    ProcessingError
+        There are no images, or data and pictures.
+    """
+    kinds = {one.picture is None for one in sheets}
+    if len(kinds) != 1:
+        raise ProcessingError("a survey is made of FITS images or of pictures, and of at least one")
+    if frame not in FRAMES:
+        raise ProcessingError(f"frame is {frame!r}, none of {', '.join(FRAMES)}")
+    level = order_of(sheets) if order is None else order
+    with tempfile.TemporaryDirectory(prefix="avcd-", dir=directory.parent) as place:
+        parts = [Path(place) / str(number) for number in range(len(sheets))]
+        for sheet, part in zip(sheets, parts, strict=True):
+            _write_one(sheet, part, frame, level)
+        first = parts[0]
+        for other in parts[1:]:
+            _join(first, other)
+        _write_properties(first, sheets, about or {})
+        count = sum(1 for _ in first.rglob("Npix*"))
+        shutil.move(first, directory)
+    return count
+
+
+def _write_one(sheet: Sheet, directory: Path, frame: str, order: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # means of blocks without a pixel, at an image's edge
+        source = sheet.picture if sheet.picture is not None else (_bare(sheet), sheet.wcs)
+        reproject_to_hips(
+            str(source) if isinstance(source, Path) else source,
+            coord_system_out=frame,
+            reproject_function=reproject_interp,
+            output_directory=str(directory),
+            level=order,
+            tile_size=TILE_PX,
+        )
+
+
+def _bare(sheet: Sheet) -> np.ndarray:
+    """The image with nothing where there is no light."""
+    good = usable(sheet.data, sheet.mask)
+    data = np.asarray(sheet.data, dtype=np.float32)
+    return data if good is None else np.where(good, data, np.float32(np.nan))
+
+
+def _join(first: Path, other: Path) -> None:
+    """Bring another survey's tiles into the first."""
+    for tile in sorted(other.rglob("Npix*")):
+        target = first / tile.relative_to(other)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(tile, target)
+        elif tile.suffix == ".fits":
+            _join_images(target, tile)
+        else:
+            with Image.open(target) as below, Image.open(tile) as above:
+                found = Image.alpha_composite(below.convert("RGBA"), above.convert("RGBA"))
+            found.save(target)
+
+
+def _join_images(target: Path, tile: Path) -> None:
+    with fits.open(target, memmap=False) as below, fits.open(tile, memmap=False) as above:
+        planes = [np.asarray(one[0].data, np.float32) for one in (below, above)]
+        header = below[0].header.copy()
+    number = np.sum([np.isfinite(one) for one in planes], axis=0)
+    total = np.sum([np.nan_to_num(one) for one in planes], axis=0)
+    mean = np.where(number > 0, total / np.maximum(number, 1), np.nan).astype(np.float32)
+    fits.writeto(target, mean, header, overwrite=True)
+
+
+def _write_properties(directory: Path, sheets: Sequence[Sheet], about: Mapping[str, str]) -> None:
+    """What the survey says of itself, without what differs from making to making."""
+    path = directory / "properties"
+    lines = [line.partition("=") for line in path.read_text(encoding="utf-8").splitlines() if "=" in line]
+    found = {name.strip(): value.strip() for name, _, value in lines}
+    for name in ("creator_did", "hips_release_date", "hips_pixel_cut"):
+        found.pop(name, None)
+    found["hips_builder"] = "avcd"
+    found["obs_title"] = "avcd"
+    if sheets[0].picture is None:
+        low, high = _cuts(sheets)
+        found["hips_pixel_cut"] = f"{low:.6g} {high:.6g}"
+    found |= about
+    path.write_text("".join(f"{name:20s} = {value}\n" for name, value in found.items()), encoding="utf-8")
+
+
+def _cuts(sheets: Sequence[Sheet]) -> tuple[float, float]:
+    values = [one[np.isfinite(one)] for one in (_bare(sheet) for sheet in sheets)]
+    whole = np.concatenate([one[:: max(1, one.size * len(values) // _SAMPLE)] for one in values])
+    if not whole.size:
+        raise ProcessingError("there is no usable pixel in any of the images")
+    low, high = ZScaleInterval().get_limits(whole)
+    return float(low), float(high)
