@@ -43,7 +43,8 @@ class Sources:
 
     ``x``, ``y`` in pixels, the first pixel's centre being (0, 0); ``flux``, ``flux_err``, ``peak`` in the frame's unit
     above the background; ``fwhm_px``; ``ellipticity`` 1 - b/a; ``theta_rad`` from the x axis to the major axis;
-    ``flags`` of `SourceFlag`. ``background`` and ``background_rms`` are images (ny, nx).
+    ``flags`` of `SourceFlag`. ``background`` and ``background_rms`` are images (ny, nx); ``aperture_px`` is the radius that
+    ``flux`` was measured in.
     """
 
     x: np.ndarray
@@ -57,12 +58,14 @@ class Sources:
     flags: np.ndarray
     background: np.ndarray
     background_rms: np.ndarray
+    aperture_px: float = 0.0
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def to_table(self, wcs: WCS | None = None) -> Table:
-        """The sources as a table with units; sky positions (ICRS) too where ``wcs`` is given."""
+    def to_table(self, wcs: WCS | None = None, zero_point: float | None = None, exposure_s: float | None = None) -> Table:
+        """The sources as a table with units; sky positions (ICRS) and magnitudes too where ``wcs`` and ``zero_point`` are
+        given, the latter for a flux a second."""
         table = Table()
         units = {"x": u.pix, "y": u.pix, "fwhm_px": u.pix, "theta_rad": u.rad}
         for name in _COLUMNS:
@@ -71,10 +74,13 @@ class Sources:
         if wcs is not None:
             ra, dec = wcs.all_pix2world(self.x, self.y, 0) if len(self) else (np.empty(0), np.empty(0))
             table["ra"], table["dec"] = u.Quantity(ra, u.deg), u.Quantity(dec, u.deg)
+        if zero_point is not None:
+            table["mag"] = u.Quantity(zero_point - 2.5 * np.log10(self.flux / (exposure_s or 1.0)), u.mag)
+            table["mag_err"] = u.Quantity(2.5 / np.log(10) * self.flux_err / self.flux, u.mag)
         return table
 
 
-_COLUMNS = tuple(one.name for one in fields(Sources) if not one.name.startswith("background"))
+_COLUMNS = tuple(one.name for one in fields(Sources) if not one.name.startswith(("background", "aperture")))
 
 
 def detect_sources(
@@ -95,8 +101,8 @@ def detect_sources(
     mask : ndarray of bool or of `MaskBit` planes, or None
         Saturated pixels and replaced cosmic rays are used; all others with any bit are not.
     noise : ndarray, shape (ny, nx), optional
-        One standard deviation of each pixel; without it, the scatter of the background, so that ``flux_err`` lacks the
-        photon noise of the source itself.
+        One standard deviation of each pixel, for ``flux_err``; without it, the scatter of the background, so that the
+        photon noise of the source itself is lacking.
     saturation
         Level above which a pixel is saturated, where the mask does not say so.
     sigma, minimum_px
@@ -129,11 +135,12 @@ def detect_sources(
     saturated = (bits & np.uint16(MaskBit.SATURATED)) != 0
     if saturation is not None:
         saturated |= image >= saturation
-    image[~finite] = float(np.median(image[~unusable]))
+    if not finite.all():
+        image[~finite] = float(np.median(image[~unusable]))
     background, rms = _background(image, unusable)
     image -= background
-    error = rms if noise is None else np.where(np.isfinite(noise) & (noise > 0), noise, rms).astype(np.float32)
-    found = _extract(image, error, unusable, sigma, minimum_px)
+    error = rms if noise is None else np.where(np.isfinite(noise) & (noise > rms), noise, rms).astype(np.float32)
+    found = _extract(image, rms, unusable, sigma, minimum_px)
     doubtful = unusable | ((bits & np.uint16(MaskBit.COSMIC_RAY | MaskBit.REPAIRED)) != 0)
     return _measure(image, error, found, saturated, doubtful, unusable, background, rms)
 
@@ -223,6 +230,7 @@ def _measure(
         flags=flags[order],
         background=background,
         background_rms=rms,
+        aperture_px=_APERTURE_FWHM * typical,
     )
 
 
