@@ -126,6 +126,8 @@ class Session:
         if done is Done.ALREADY:
             self.warn(f"{task.path} is there already, made of the same files in the same way; --force makes it again")
         typer.echo(task.path)
+        for one in task.beside:
+            typer.echo(one.path)
 
     def end(self) -> None:
         """Leave with exit code 1 where something failed."""

@@ -88,6 +88,7 @@ def detect_sources(
     mask: np.ndarray | None,
     *,
     noise: np.ndarray | None = None,
+    gain: float | None = None,
     saturation: float | None = None,
     sigma: float = 5.0,
     minimum_px: int = 5,
@@ -103,6 +104,8 @@ def detect_sources(
     noise : ndarray, shape (ny, nx), optional
         One standard deviation of each pixel, for ``flux_err``; without it, the scatter of the background, so that the
         photon noise of the source itself is lacking.
+    gain
+        Electrons a count, by which the photon noise of the source is added to ``flux_err``; for frames without ``noise``.
     saturation
         Level above which a pixel is saturated, where the mask does not say so.
     sigma, minimum_px
@@ -142,7 +145,7 @@ def detect_sources(
     error = rms if noise is None else np.where(np.isfinite(noise) & (noise > rms), noise, rms).astype(np.float32)
     found = _extract(image, rms, unusable, sigma, minimum_px)
     doubtful = unusable | ((bits & np.uint16(MaskBit.COSMIC_RAY | MaskBit.REPAIRED)) != 0)
-    return _measure(image, error, found, saturated, doubtful, unusable, background, rms)
+    return _measure(image, error, gain, found, saturated, doubtful, unusable, background, rms)
 
 
 def _no_sources(image: np.ndarray, usable: np.ndarray) -> Sources:
@@ -185,6 +188,7 @@ def _extract(image: np.ndarray, error: np.ndarray, unusable: np.ndarray, sigma: 
 def _measure(
     image: np.ndarray,
     error: np.ndarray,
+    gain: float | None,
     found: np.ndarray,
     saturated: np.ndarray,
     doubtful: np.ndarray,
@@ -210,7 +214,7 @@ def _measure(
         moved = np.hypot(wx - x, wy - y)
         steady = (bad == 0) & (moved < typical) & ((flags & (SourceFlag.SATURATED | SourceFlag.EXTENDED)) == 0)
         x, y = np.where(steady, wx, x), np.where(steady, wy, y)
-        flux, flux_err, _ = sep.sum_circle(image, x, y, _APERTURE_FWHM * typical, err=error, mask=unusable, subpix=5)
+        flux, flux_err, _ = sep.sum_circle(image, x, y, _APERTURE_FWHM * typical, err=error, gain=gain, mask=unusable, subpix=5)
     else:
         flux = flux_err = np.empty(0)
     # A saturated star is wider than the aperture: its isophotal flux keeps the order of brightness right.

@@ -48,7 +48,7 @@ class Psf:
         """Whether both widths agree within three errors; None where no error is known."""
         if self.fwhm_err_px is None:
             return None
-        return abs(self.fwhm_x_px - self.fwhm_y_px) <= 3.0 * np.sqrt(2.0) * max(self.fwhm_err_px, 1e-6)
+        return bool(abs(self.fwhm_x_px - self.fwhm_y_px) <= 3.0 * np.sqrt(2.0) * max(self.fwhm_err_px, 1e-6))
 
 
 def measure_psf(data: np.ndarray, mask: np.ndarray | None, sources: Sources) -> tuple[Psf, ...]:
@@ -230,7 +230,7 @@ def _summed(name: str, moments: np.ndarray) -> Psf | None:
     error = None
     if len(moments) >= _FEWEST:
         # The median of n values scatters by a quarter more than their mean.
-        error = float(1.2533 * _MAD * np.median(np.abs(widths - np.median(widths))) / np.sqrt(len(widths)))
+        error = float(1.2533 * np.std(widths, ddof=1) / np.sqrt(len(widths))) if len(widths) > 1 else None
     return Psf(
         region=name,
         stars=len(moments),

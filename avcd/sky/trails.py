@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_closing, binary_dilation, uniform_filter
 
 from avcd.frame import MaskBit
 from avcd.sky.detection import Sources
@@ -16,11 +16,15 @@ _WIDEST_PX = 6
 _BRIGHT = 2.0  # sigma of a binned pixel, above which it counts
 _MOST_BRIGHT = 30000  # of such pixels; more are a nebula or a bad background, no trail
 _ANGLES = 360
-_LEAST_SIGMA = 7.0  # excess of bright pixels on a line over their chance number
+_ALONG_AXES = np.radians(1.1)  # lines along rows and columns are the detector's
+_LEAST_SIGMA = 10.0  # excess of bright pixels on a line over their chance number
 _LEAST_PART = 0.3  # of the shorter side
 _MOST_TRAILS = 5
+_MOST_LINES = 12  # those of the detector among them
+_BORDER = 0.02  # of a side: edges have structure of their own
 _AROUND_PX = 3  # binned pixels beside a line that belong to it
 _WING = 0.15  # sigma of a pixel: as far as a star has more light than this, its surroundings take no part
+_SURROUNDINGS = 13  # binned pixels
 _SPOT = 3.0  # sigma of a binned pixel, beyond which its light counts no more: a row of spots is no trail
 
 
@@ -49,7 +53,7 @@ def find_trails(data: np.ndarray, mask: np.ndarray | None, sources: Sources) -> 
     data : ndarray, shape (ny, nx)
         The frame, background included.
     mask : ndarray of `MaskBit` planes or of bool, or None
-        Bad columns and rows must be masked: what stays of one looks like a trail.
+        Lines along rows and columns are left out whether masked or not: they are the detector's.
     sources
         As detected on the frame; their surroundings take no part.
 
@@ -70,15 +74,18 @@ def find_trails(data: np.ndarray, mask: np.ndarray | None, sources: Sources) -> 
     signal, usable = _binned(data, mask, sources, step)
     bright = usable & (signal > _BRIGHT)
     found: list[Trail] = []
-    while len(found) < _MOST_TRAILS and 10 <= np.count_nonzero(bright) <= _MOST_BRIGHT:
+    for _ in range(_MOST_LINES):
+        if len(found) == _MOST_TRAILS or not 10 <= np.count_nonzero(bright) <= _MOST_BRIGHT:
+            break
         line = _best_line(bright, usable)
         if line is None:
             break
         angle, offset, sigma = line
         near = _beside(bright.shape, angle, offset)
-        trail = _ends(signal, usable & near, angle, offset, sigma, step, _LEAST_PART * min(bright.shape))
-        if trail is not None:
-            found.append(trail)
+        if abs(np.sin(2 * angle)) > np.sin(2 * _ALONG_AXES):
+            trail = _ends(signal, usable & near, angle, offset, sigma, step, _LEAST_PART * min(bright.shape))
+            if trail is not None:
+                found.append(trail)
         bright &= ~binary_dilation(near, iterations=2)
     return tuple(found)
 
@@ -100,13 +107,27 @@ def _binned(
     count = good.reshape(ny, step, nx, step).sum(axis=(1, 3), dtype=np.float32)
     mean = values.reshape(ny, step, nx, step).sum(axis=(1, 3), dtype=np.float32) / np.maximum(count, 1)
     usable = count >= 0.6 * step**2
+    border = max(2, int(_BORDER * min(ny, nx)))
+    usable[:border] = usable[-border:] = False
+    usable[:, :border] = usable[:, -border:] = False
     _leave_out_stars(usable, sources, step)
+    mean -= _around(mean, usable)
+    for axis in (0, 1):  # what a whole row or column has in common is the detector's
+        lines = usable.sum(axis=axis, keepdims=True)
+        mean -= np.where(usable, mean, np.float32(0)).sum(axis=axis, keepdims=True) / np.maximum(lines, 1)
     shown = mean[usable]
     if not shown.size:
         return mean, usable
     middle = float(np.median(shown))
     spread = 1.4826 * float(np.median(np.abs(shown - middle)))
     return (mean - middle) / max(spread, 1e-12), usable
+
+
+def _around(mean: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """The light around each block: what a nebula or a bad background has, and a trail has not."""
+    weight = uniform_filter(usable.astype(np.float32), _SURROUNDINGS)
+    light = uniform_filter(np.where(usable, mean, np.float32(0)), _SURROUNDINGS)
+    return np.asarray(light / np.maximum(weight, 1e-3))
 
 
 def _leave_out_stars(usable: np.ndarray, sources: Sources, step: int) -> None:
@@ -173,10 +194,10 @@ def _ends(
     if not len(known):
         return None
     # Half of what the trail itself has, and more than the noise of a window; behind stars it goes on as before and after.
-    least_light = np.maximum(0.5 * np.percentile(mean[known], 90), 3.0 / np.sqrt(np.maximum(pixels[known], 1)))
+    least_light = np.maximum(0.4 * np.percentile(mean[known], 90), 2.0 / np.sqrt(np.maximum(pixels[known], 1)))
     place = np.arange(2 * reach)
     filled = np.interp(place, known, (mean[known] > least_light).astype(float)) > 0.5
-    filled &= (place >= known[0]) & (place <= known[-1])
+    filled = binary_closing(filled, np.ones(len(window))) & (place >= known[0]) & (place <= known[-1])
     edges = np.flatnonzero(np.diff(np.concatenate([[False], filled, [False]]).astype(np.int8)))
     if not len(edges):
         return None
