@@ -130,7 +130,8 @@ def _dimmed(metrics: Metrics, limits: Limits) -> Iterator[Finding]:
     if transparency is None:
         if expected and stars is not None and expected >= 10 and stars < 0.3 * expected:
             yield Finding(
-                Fault.CLOUDS, f"{stars:.0f} stars, where its companions show {expected:.0f} bright ones; none can be told"
+                Fault.CLOUDS,
+                f"{stars:.0f} stars, where its companions show {expected:.0f} bright ones; none can be told",
             )
         return
     if _hidden_part(metrics) > limits.occlusion:
@@ -159,7 +160,8 @@ def _occlusion(metrics: Metrics, limits: Limits) -> Iterator[Finding]:
         if transparency is None or transparency > 0:
             hidden, cells = _value(metrics, "hidden_cells"), _value(metrics, "cells")
             yield Finding(
-                Fault.OCCLUSION, f"{hidden:.0f} of {cells:.0f} cells of the field lack the stars that its companions show"
+                Fault.OCCLUSION,
+                f"{hidden:.0f} of {cells:.0f} cells of the field lack the stars that its companions show",
             )
         return
     dead, cells = _value(metrics, "dead_cells"), _value(metrics, "grid_cells")
@@ -191,7 +193,8 @@ def _trails(metrics: Metrics, limits: Limits) -> Iterator[Finding]:
         longest = "" if length is None else f", the clearest {length:.0f} px long at {sigma or 0:.0f} sigma"
         ends = metrics.get("trail_ends")
         yield Finding(
-            Fault.TRAILS, f"{trails:.0f} straight trail{'s' if trails > 1 else ''}{longest}{f', {ends}' if ends else ''}"
+            Fault.TRAILS,
+            f"{trails:.0f} straight trail{'s' if trails > 1 else ''}{longest}{f', {ends}' if ends else ''}",
         )
 
 

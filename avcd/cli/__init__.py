@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from avcd.cli import badpix, details, files, homes, judgement, lists, outlook, processing, quality, service, stars, upkeep
+from avcd.cli import (
+    badpix,
+    details,
+    files,
+    homes,
+    judgement,
+    lists,
+    outlook,
+    processing,
+    quality,
+    service,
+    stars,
+    upkeep,
+)
 from avcd.errors import AvcdError
 
 

@@ -63,7 +63,9 @@ class Sources:
     def __len__(self) -> int:
         return len(self.x)
 
-    def to_table(self, wcs: WCS | None = None, zero_point: float | None = None, exposure_s: float | None = None) -> Table:
+    def to_table(
+        self, wcs: WCS | None = None, zero_point: float | None = None, exposure_s: float | None = None
+    ) -> Table:
         """The sources as a table with units; sky positions (ICRS) and magnitudes too where ``wcs`` and ``zero_point`` are
         given, the latter for a flux a second."""
         table = Table()
@@ -214,7 +216,9 @@ def _measure(
         moved = np.hypot(wx - x, wy - y)
         steady = (bad == 0) & (moved < typical) & ((flags & (SourceFlag.SATURATED | SourceFlag.EXTENDED)) == 0)
         x, y = np.where(steady, wx, x), np.where(steady, wy, y)
-        flux, flux_err, _ = sep.sum_circle(image, x, y, _APERTURE_FWHM * typical, err=error, gain=gain, mask=unusable, subpix=5)
+        flux, flux_err, _ = sep.sum_circle(
+            image, x, y, _APERTURE_FWHM * typical, err=error, gain=gain, mask=unusable, subpix=5
+        )
     else:
         flux = flux_err = np.empty(0)
     # A saturated star is wider than the aperture: its isophotal flux keeps the order of brightness right.

@@ -174,7 +174,10 @@ def _least_squares(
         normal = np.swapaxes(weighted, 1, 2) @ slopes
         gradient = (weighted * residual[:, :, None]).sum(axis=1)
         diagonal = np.einsum("nii->ni", normal)
-        damped = normal + np.eye(7) * (damping[:, None] * diagonal + 1e-12 * diagonal.max(axis=1)[:, None] + 1e-30)[:, None, :]
+        damped = (
+            normal
+            + np.eye(7) * (damping[:, None] * diagonal + 1e-12 * diagonal.max(axis=1)[:, None] + 1e-30)[:, None, :]
+        )
         trial = found + np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
         possible = np.isfinite(trial).all(axis=1) & (trial[:, 3] * trial[:, 5] > trial[:, 4] ** 2) & (trial[:, 3] > 0)
         trial = np.where(possible[:, None], trial, found)
@@ -192,9 +195,7 @@ def _least_squares(
     return found, settled
 
 
-def _model(
-    parameters: np.ndarray, dx: np.ndarray, dy: np.ndarray, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _model(parameters: np.ndarray, dx: np.ndarray, dy: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is left of the values (n, pixels), and how the model changes with its parameters (n, pixels, 7)."""
     peak, x, y, a, b, c, constant = (one[:, None] for one in parameters.T)
     u, v = dx - x, dy - y

@@ -151,7 +151,9 @@ def _cells(mask: np.ndarray | None, sources: Sources) -> dict[str, float]:
         good = (mask[::8, ::8] == 0) if mask.dtype == bool else (mask[::8, ::8] & ~np.uint16(MaskBit.COSMIC_RAY)) == 0
         rows, columns = np.linspace(0, good.shape[0], side + 1), np.linspace(0, good.shape[1], side + 1)
         parts = [
-            good[int(rows[i]) : max(int(rows[i + 1]), int(rows[i]) + 1), int(columns[j]) : int(columns[j + 1]) + 1].mean()
+            good[
+                int(rows[i]) : max(int(rows[i + 1]), int(rows[i]) + 1), int(columns[j]) : int(columns[j + 1]) + 1
+            ].mean()
             for i in range(side)
             for j in range(side)
         ]

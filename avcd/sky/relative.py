@@ -152,9 +152,7 @@ def _stars_of(members: Sequence[Member], grid: tuple[int, int]) -> _Stars:
     if member.to_frame is None or not len(stars):
         return _Stars(*np.empty((4, 0)))
     x, y = _on_grid(member.to_frame, grid, sources.x[stars], sources.y[stars])
-    return _Stars(
-        x, y, sources.flux[stars] / (member.exposure_s or 1.0), sources.flux_err[stars] / sources.flux[stars]
-    )
+    return _Stars(x, y, sources.flux[stars] / (member.exposure_s or 1.0), sources.flux_err[stars] / sources.flux[stars])
 
 
 def _on_grid(to_frame: Mapping, grid: tuple[int, int], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -90,9 +90,7 @@ def find_trails(data: np.ndarray, mask: np.ndarray | None, sources: Sources) -> 
     return tuple(found)
 
 
-def _binned(
-    data: np.ndarray, mask: np.ndarray | None, sources: Sources, step: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _binned(data: np.ndarray, mask: np.ndarray | None, sources: Sources, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Block means above the background in units of their scatter, and which blocks can be used."""
     ny, nx = data.shape[0] // step, data.shape[1] // step
     cut = np.s_[: ny * step, : nx * step]
@@ -159,7 +157,9 @@ def _best_line(bright: np.ndarray, usable: np.ndarray) -> tuple[float, int, floa
         cosine, sine = np.cos(angle), np.sin(angle)
         # Two neighbouring rows of the transform together: a line need not lie along one.
         counts = np.bincount((x * cosine + y * sine + reach + 0.5).astype(np.int64), minlength=2 * reach + 2)
-        pixels = np.bincount((sample_x * cosine + sample_y * sine + reach + 0.5).astype(np.int64), minlength=2 * reach + 2)
+        pixels = np.bincount(
+            (sample_x * cosine + sample_y * sine + reach + 0.5).astype(np.int64), minlength=2 * reach + 2
+        )
         pixels = 16.0 * np.convolve(pixels, np.ones(5) / 5, mode="same")
         counts, pixels = counts[:-1] + counts[1:], pixels[:-1] + pixels[1:]
         expected = part * pixels

@@ -224,8 +224,6 @@ def extract_sources(work: Work) -> Output:
     ccd = read_product(work, one)
     sources = detect(ccd, work.claim.spec.parameters, None)
     solved = one.wcs in (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
-    table = sources.to_table(
-        ccd.wcs if solved else None, zero_point_said(fits.Header(ccd.header)), one.spec.exposure_s
-    )
+    table = sources.to_table(ccd.wcs if solved else None, zero_point_said(fits.Header(ccd.header)), one.spec.exposure_s)
     header = describe(inherit(fits.Header(ccd.header), keep_world=True), work.claim.spec)
     return table_output(work, table, "SOURCES", header, {"stars": len(table)}, wcs=one.wcs)

@@ -53,9 +53,7 @@ def combine_observation(work: Work) -> Output:
         [registration_input(ccd, one, stars) for ccd, one, stars in zip(frames, ordered, sources, strict=True)],
         reference,
     )
-    screened = screen_frames(
-        ordered, frames, sources, found, frames[reference].data.shape, work.claim.spec.parameters
-    )
+    screened = screen_frames(ordered, frames, sources, found, frames[reference].data.shape, work.claim.spec.parameters)
     used = [index for index, one in enumerate(found) if one.method != "failed" and index not in screened.left_out]
     stacked = stack_images(
         [
@@ -71,7 +69,11 @@ def combine_observation(work: Work) -> Output:
         frames[reference].data.shape,
         work.claim.spec.parameters,
     )
-    notes = [*stacked.warnings, *screened.warnings, *(_note(one, ordered[index]) for index, one in enumerate(found) if one.warning)]
+    notes = [
+        *stacked.warnings,
+        *screened.warnings,
+        *(_note(one, ordered[index]) for index, one in enumerate(found) if one.warning),
+    ]
     uncertainty = None if stacked.uncertainty is None else StdDevUncertainty(stacked.uncertainty)
     ccd = CCDData(stacked.data, unit=frames[reference].unit, mask=stacked.mask, uncertainty=uncertainty)
     header, state = _header(work, frames[reference], ordered[reference], len(used))

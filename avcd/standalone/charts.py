@@ -75,7 +75,7 @@ def write_votable(table: Table, identity: str, stream: BinaryIO) -> None:
 def write_picture(measured: Measured, identity: str, stream: BinaryIO) -> None:
     """A PNG of the frame with its sources marked (saturated ones red, doubtful ones yellow), and the width of the stars
     written into the regions of the field."""
-    ny, nx = measured.ccd.data.shape
+    nx = measured.ccd.data.shape[1]
     params = {"longest_side_px": _LONGEST_PX, "contrast": _CONTRAST}
     grey = Image.open(io.BytesIO(preview_png(measured.ccd.data, _bits(measured), params)))
     picture = grey.convert("RGB")

@@ -76,9 +76,7 @@ def _any(path: Path) -> None:
     """Text is what was written."""
 
 
-def _write(
-    measured: Callable[[], Measured], writer: Callable[[Measured, BinaryIO], None], stream: BinaryIO
-) -> None:
+def _write(measured: Callable[[], Measured], writer: Callable[[Measured, BinaryIO], None], stream: BinaryIO) -> None:
     writer(measured(), stream)
 
 
@@ -117,7 +115,9 @@ def _further(found: Measured) -> dict[str, Table]:
     if found.psf:
         rows: Sequence[Mapping[str, Any]] = [{name: getattr(one, name) for name in names} for one in found.psf]
         columns = {
-            name: [float("nan") if row[name] is None else row[name] for row in rows] for name in names if name != "region"
+            name: [float("nan") if row[name] is None else row[name] for row in rows]
+            for name in names
+            if name != "region"
         }
         tables["PSF"] = Table({"region": [row["region"] for row in rows], **columns})
     numbers = {name: float(value) for name, value in found.figures.items() if isinstance(value, (int, float))}

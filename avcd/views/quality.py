@@ -22,7 +22,16 @@ SHOWN = (
     "path", "filter", "stars", "fwhm_px", "ellipticity", "background", "zero_point_mag", "limiting_mag", "transparency",
     "faults", "evidence",
 )  # fmt: skip
-_MEDIANS = ("fwhm_px", "fwhm_arcsec", "ellipticity", "background", "noise", "zero_point_mag", "limiting_mag", "transparency")
+_MEDIANS = (
+    "fwhm_px",
+    "fwhm_arcsec",
+    "ellipticity",
+    "background",
+    "noise",
+    "zero_point_mag",
+    "limiting_mag",
+    "transparency",
+)
 NIGHT_KEYS = ("telescope", "night", "filter", "frames", "faulty", "faults", *_MEDIANS, "sharpest_px", "depth_s")
 NIGHT_SHOWN = (
     "telescope", "night", "filter", "frames", "faulty", "fwhm_px", "sharpest_px", "ellipticity", "zero_point_mag",
@@ -42,9 +51,7 @@ def quality_row(about: Mapping[str, Any], metrics: Mapping[str, Any], limits: Li
     }
 
 
-def product_rows(
-    products: Iterable[Mapping[str, Any]], moments: Mapping[str, str | None], limits: Limits
-) -> list[Row]:
+def product_rows(products: Iterable[Mapping[str, Any]], moments: Mapping[str, str | None], limits: Limits) -> list[Row]:
     """The rows of reduced frames, in the order of their exposures.
 
     Parameters
@@ -73,7 +80,9 @@ def night_rows(rows: Iterable[Row]) -> list[Row]:
     for (telescope, night, name), members in sorted(groups.items()):
         good = [one for one in members if not one["faults"]] or members
         widths = [one["fwhm_px"] for one in members if one["fwhm_px"] is not None]
-        depths = [(one["depth"], one["exposure_s"]) for one in members if one["depth"] is not None and one["exposure_s"]]
+        depths = [
+            (one["depth"], one["exposure_s"]) for one in members if one["depth"] is not None and one["exposure_s"]
+        ]
         counts = Counter(fault for one in members for fault in one["faults"])
         found.append(
             {
