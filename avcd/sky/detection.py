@@ -23,6 +23,7 @@ _APERTURE_FWHM = 1.5  # radius of the flux aperture
 _SMALLEST_PX = 16
 _CORE_SHARE = 1.0 / 3.0  # of a star's peak: pixels above it tell the width at half maximum
 _NO_STARS_FWHM_PX = 3.0  # taken where no star tells the width
+_SMOOTHED = 0.375  # noise of a pixel after sep's kernel of 3 x 3, which extraction smooths with
 _BLENDED = 2  # sep: the source was split from another
 _CUT = 8  # sep: the source touches the frame's edge
 
@@ -111,7 +112,8 @@ def detect_sources(
     saturation
         Level above which a pixel is saturated, where the mask does not say so.
     sigma, minimum_px
-        Threshold above the background, and the number of connected pixels above it.
+        Threshold above the background, in the noise of the smoothed frame that is searched (a kernel of 3 x 3 pixels), and
+        the number of connected pixels above it.
 
     Returns
     -------
@@ -165,7 +167,7 @@ def _bits(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
 def _background(image: np.ndarray, unusable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Smooth background and its scatter, from boxes small enough that there are a few of them."""
     height, width = (int(np.clip(side // 4, 8, _BOX_PX)) for side in image.shape)
-    mesh = sep.Background(image, mask=unusable, bw=width, bh=height, fw=3, fh=3)
+    mesh = sep.Background(image, mask=unusable if unusable.any() else None, bw=width, bh=height, fw=3, fh=3)
     rms = mesh.rms(dtype=np.float32)
     # A noiseless frame (a synthetic one, a flat patch of zeros) has no scatter: any positive floor will do.
     floor = max(float(mesh.globalrms) * 1e-3, 1e-6 * max(1.0, float(np.abs(mesh.globalback))))
@@ -175,10 +177,18 @@ def _background(image: np.ndarray, unusable: np.ndarray) -> tuple[np.ndarray, np
 def _extract(image: np.ndarray, error: np.ndarray, unusable: np.ndarray, sigma: float, minimum_px: int) -> np.ndarray:
     """Extraction by sep; a field too crowded for its deblending is extracted without."""
     sep.set_extract_pixstack(max(300_000, image.size // 2))
+    mask = unusable if unusable.any() else None
     for contrast in (0.005, 1.0):
         try:
             found: np.ndarray = sep.extract(
-                image, sigma, err=error, mask=unusable, minarea=minimum_px, deblend_cont=contrast, clean=True
+                image,
+                sigma * _SMOOTHED,
+                err=error,
+                mask=mask,
+                minarea=minimum_px,
+                filter_type="conv",
+                deblend_cont=contrast,
+                clean=True,
             )
         except Exception as failure:  # sep raises bare Exception for its full buffers
             reason = failure
@@ -257,7 +267,7 @@ def _full_width(image: np.ndarray, x: np.ndarray, y: np.ndarray, a: np.ndarray, 
     """Full width at half maximum: twice the radius that holds half of the flux, as it is for a Gaussian."""
     if not len(x):
         return np.empty(0)
-    radius, _ = sep.flux_radius(image, x, y, np.maximum(5.0 * a, 4.0), 0.5, mask=unusable, subpix=7)
+    radius, _ = sep.flux_radius(image, x, y, np.maximum(5.0 * a, 4.0), 0.5, mask=unusable, subpix=5)
     return np.where(np.isfinite(radius) & (radius > 0), 2.0 * radius, _FWHM_PER_SIGMA * a)
 
 
