@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from avcd.compose.mapping import Registration
 from avcd.inspection import Finding, faults_of, inspect, limits_of
@@ -26,8 +28,7 @@ class Screened:
 
 def screen_frames(
     inputs: Sequence[JobInput],
-    frames: Sequence[CCDData],
-    stars: Sequence[Sources],
+    members: Sequence[Member],
     registrations: Sequence[Registration],
     grid: tuple[int, int],
     parameters: Mapping[str, Any],
@@ -36,7 +37,7 @@ def screen_frames(
 
     Parameters
     ----------
-    inputs, frames, stars, registrations
+    inputs, members, registrations
         One for each frame, in one order.
     grid
         (ny, nx) of the frame that the others are registered on.
@@ -55,8 +56,8 @@ def screen_frames(
     """
     limits, unwanted = limits_of(parameters), faults_of(parameters.get("leave_out", ()))
     members = [
-        member_of(ccd, found, one.to_frame if one.method != "failed" else None, _exposure(source))
-        for ccd, found, one, source in zip(frames, stars, registrations, inputs, strict=True)
+        replace(one, to_frame=found.to_frame if found.method != "failed" else None)
+        for one, found in zip(members, registrations, strict=True)
     ]
     compared = compare_frames(members, grid)
     findings = [
@@ -77,13 +78,12 @@ def screen_frames(
     return Screened(frozenset(left_out), tuple(notes), figures if len(inputs) > 1 else {})
 
 
-def member_of(ccd: CCDData, sources: Sources, to_frame: Any, exposure_s: float | None) -> Member:
-    """A frame as the comparison wants it."""
+def member_of(ccd: CCDData, sources: Sources, exposure_s: float | None) -> Member:
+    """A frame as the comparison wants it, yet to be registered; it holds no pixels."""
     figures = measure_quality(ccd.data, ccd.mask, sources)
     ny, nx = ccd.data.shape
-    return Member(
-        sources, (ny, nx), to_frame, exposure_s, figures.get("fwhm_px"), figures["background"], figures["noise"]
-    )
+    stars = replace(sources, background=np.empty((0, 0)), background_rms=np.empty((0, 0)))
+    return Member(stars, (ny, nx), None, exposure_s, figures.get("fwhm_px"), figures["background"], figures["noise"])
 
 
 def _figures(relative: Relative) -> dict[str, float | None]:
@@ -94,10 +94,6 @@ def _figures(relative: Relative) -> dict[str, float | None]:
 def _own(source: JobInput) -> dict[str, Any]:
     """What was measured on a frame by itself: what an earlier comparison said holds no more."""
     return {name: value for name, value in source.metrics.items() if name not in RELATIVE_FIGURES}
-
-
-def _exposure(source: JobInput) -> float | None:
-    return source.spec.exposure_s if source.spec else None
 
 
 def _told(one: Finding) -> str:

@@ -18,7 +18,7 @@ from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
 from avcd.stages.inputs import read_product
 from avcd.stages.output import Output, Work
-from avcd.stages.screening import screen_frames
+from avcd.stages.screening import member_of, screen_frames
 from avcd.stages.writing import image_output
 from avcd.work import JobInput
 
@@ -48,12 +48,15 @@ def combine_observation(work: Work) -> Output:
     shapes = {one.data.shape for one in frames}
     if len(shapes) > 1:
         raise ProcessingError(f"the frames of this stack differ in size: {sorted(shapes)}")
-    sources = [detect_stars(ccd) for ccd in frames]
+    members = [member_of(ccd, detect_stars(ccd), _exposure(one)) for ccd, one in zip(frames, ordered, strict=True)]
     found = register(
-        [registration_input(ccd, one, stars) for ccd, one, stars in zip(frames, ordered, sources, strict=True)],
+        [
+            registration_input(ccd, one, member.sources)
+            for ccd, one, member in zip(frames, ordered, members, strict=True)
+        ],
         reference,
     )
-    screened = screen_frames(ordered, frames, sources, found, frames[reference].data.shape, work.claim.spec.parameters)
+    screened = screen_frames(ordered, members, found, frames[reference].data.shape, work.claim.spec.parameters)
     used = [index for index, one in enumerate(found) if one.method != "failed" and index not in screened.left_out]
     stacked = stack_images(
         [
