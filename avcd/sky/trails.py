@@ -102,8 +102,8 @@ def _binned(data: np.ndarray, mask: np.ndarray | None, sources: Sources, step: i
     # What is far above the noise is a star's or a cosmic ray's, and must not make its whole block bright.
     ceiling = 5.0 * np.float32(np.median(sources.background_rms[::16, ::16]))
     np.clip(values, -ceiling, ceiling, out=values)
-    count = good.reshape(ny, step, nx, step).sum(axis=(1, 3), dtype=np.float32)
-    mean = values.reshape(ny, step, nx, step).sum(axis=(1, 3), dtype=np.float32) / np.maximum(count, 1)
+    count = _sums(good, step)
+    mean = _sums(values, step) / np.maximum(count, 1)
     usable = count >= 0.6 * step**2
     border = max(2, int(_BORDER * min(ny, nx)))
     usable[:border] = usable[-border:] = False
@@ -119,6 +119,13 @@ def _binned(data: np.ndarray, mask: np.ndarray | None, sources: Sources, step: i
     middle = float(np.median(shown))
     spread = 1.4826 * float(np.median(np.abs(shown - middle)))
     return (mean - middle) / max(spread, 1e-12), usable
+
+
+def _sums(values: np.ndarray, step: int) -> np.ndarray:
+    """Sums over blocks; rows first, which lie together."""
+    ny, nx = values.shape
+    rows = values.reshape(ny // step, step, nx).sum(axis=1, dtype=np.float32)
+    return np.asarray(rows.reshape(ny // step, nx // step, step).sum(axis=2))
 
 
 def _around(mean: np.ndarray, usable: np.ndarray) -> np.ndarray:
