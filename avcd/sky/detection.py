@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import IntFlag
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -105,8 +106,9 @@ def detect_sources(
     mask : ndarray of bool or of `MaskBit` planes, or None
         Saturated pixels and replaced cosmic rays are used; all others with any bit are not.
     noise : ndarray, shape (ny, nx), optional
-        One standard deviation of each pixel, for ``flux_err``; without it, the scatter of the background, so that the
-        photon noise of the source itself is lacking.
+        One standard deviation of each pixel, for the threshold (else the grain of bright stars' wings would be stars of
+        its own) and ``flux_err``; without it, the scatter of the background, so that the photon noise of the source
+        itself is lacking.
     gain
         Electrons a count, by which the photon noise of the source is added to ``flux_err``; for frames without ``noise``.
     saturation
@@ -147,14 +149,14 @@ def detect_sources(
     background, rms = _background(image, unusable)
     image -= background
     error = rms if noise is None else np.where(np.isfinite(noise) & (noise > rms), noise, rms).astype(np.float32)
-    found = _extract(image, rms, unusable, sigma, minimum_px)
+    found = _extract(image, error, unusable, sigma, minimum_px)
     doubtful = unusable | ((bits & np.uint16(MaskBit.COSMIC_RAY | MaskBit.REPAIRED)) != 0)
     return _measure(image, error, gain, found, saturated, doubtful, unusable, background, rms)
 
 
 def _no_sources(image: np.ndarray, usable: np.ndarray) -> Sources:
     level, scatter = float(np.median(image[usable])), float(np.std(image[usable]))
-    empty = {name: np.empty(0, np.int64 if name == "flags" else np.float64) for name in _COLUMNS}
+    empty: dict[str, Any] = {name: np.empty(0, np.int64 if name == "flags" else np.float64) for name in _COLUMNS}
     return Sources(**empty, background=np.full_like(image, level), background_rms=np.full_like(image, scatter))
 
 

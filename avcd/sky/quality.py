@@ -13,6 +13,7 @@ from avcd.sky.psf import Psf
 from avcd.sky.trails import Trail
 
 _BRIGHT = 20.0  # shapes are measured on sources this many times above the noise, or on the best ten
+_PEAK = 25.0  # noise of a pixel: below, the brighter of the noisy pixels around a peak make it wide
 _FEWEST = 10
 _PER_CELL = 12  # stars of a cell of the field, on the average, before an empty one says something
 _MOST_CELLS = 8  # along a side
@@ -78,11 +79,12 @@ def measure_quality(
 
 
 def bright_stars(sources: Sources) -> np.ndarray:
-    """Indices of the stars that shapes are measured on: clean and bright, else the ten best."""
+    """Indices of the stars that shapes are measured on: clean and bright, also in their peaks, else the ten best."""
     clean = np.flatnonzero(((sources.flags & ~SourceFlag.BLENDED) == 0) & np.isfinite(sources.fwhm_px))
     with np.errstate(divide="ignore", invalid="ignore"):
         signal = sources.flux[clean] / sources.flux_err[clean]
-    bright = clean[signal > _BRIGHT]
+    noise = float(np.median(sources.background_rms[::_THINNED, ::_THINNED]))
+    bright = clean[(signal > _BRIGHT) & (sources.peak[clean] > _PEAK * noise)]
     return bright if len(bright) >= _FEWEST else clean[:_FEWEST]
 
 
@@ -108,7 +110,7 @@ def psf_figures(regions: Sequence[Psf]) -> dict[str, float]:
         errors = [one.fwhm_err_px for one in (corners[0], corners[-1])]
         known = [one for one in errors if one]
         if len(known) == 2:
-            found["tilt_sigma"] = rise / float(np.hypot(*known))
+            found["tilt_sigma"] = rise / float(np.hypot(known[0], known[1]))
     return found
 
 

@@ -155,19 +155,19 @@ def _best_line(bright: np.ndarray, usable: np.ndarray) -> tuple[float, int, floa
     row, column = np.nonzero(bright)
     y, x = row - (ny - 1) / 2, column - (nx - 1) / 2
     reach = int(np.ceil(np.hypot(nx, ny) / 2)) + 1
-    part = len(x) / max(np.count_nonzero(usable), 1)
-    sample_y, sample_x = np.nonzero(usable[::4, ::4])
-    sample_y, sample_x = 4.0 * sample_y - (ny - 1) / 2, 4.0 * sample_x - (nx - 1) / 2
+    part = len(x) / max(int(usable.sum()), 1)
+    sample_row, sample_column = np.nonzero(usable[::4, ::4])
+    sample_y, sample_x = 4.0 * sample_row - (ny - 1) / 2, 4.0 * sample_column - (nx - 1) / 2
     best: tuple[float, int, float] | None = None
     least = _LEAST_PART * min(nx, ny)
     for angle in np.arange(_ANGLES) * np.pi / _ANGLES:
         cosine, sine = np.cos(angle), np.sin(angle)
         # Two neighbouring rows of the transform together: a line need not lie along one.
         counts = np.bincount((x * cosine + y * sine + reach + 0.5).astype(np.int64), minlength=2 * reach + 2)
-        pixels = np.bincount(
+        sampled = np.bincount(
             (sample_x * cosine + sample_y * sine + reach + 0.5).astype(np.int64), minlength=2 * reach + 2
         )
-        pixels = 16.0 * np.convolve(pixels, np.ones(5) / 5, mode="same")
+        pixels = 16.0 * np.convolve(sampled, np.ones(5) / 5, mode="same")
         counts, pixels = counts[:-1] + counts[1:], pixels[:-1] + pixels[1:]
         expected = part * pixels
         excess = np.where(pixels >= 1.5 * least, (counts - expected) / np.sqrt(np.maximum(expected, 1.0)), 0.0)
@@ -193,9 +193,9 @@ def _ends(
     row, column = np.nonzero(usable)
     along = ((column - (nx - 1) / 2) * -np.sin(angle) + (row - (ny - 1) / 2) * np.cos(angle) + reach).astype(np.int64)
     light = np.bincount(along, np.clip(signal[row, column], -_SPOT, _SPOT), minlength=2 * reach)
-    pixels = np.bincount(along, minlength=2 * reach)
     window = np.ones(max(int(least / 3), 10))
-    light, pixels = np.convolve(light, window, mode="same"), np.convolve(pixels, window, mode="same")
+    light = np.convolve(light, window, mode="same")
+    pixels = np.convolve(np.bincount(along, minlength=2 * reach), window, mode="same")
     mean = light / np.maximum(pixels, 1)
     known = np.flatnonzero(pixels > 0.2 * _AROUND_PX * len(window))
     if not len(known):
@@ -212,9 +212,9 @@ def _ends(
     longest = int((stops - starts).argmax())
     if stops[longest] - starts[longest] < least:
         return None
-    ends = []
+    ends: list[float] = []
     for position in (starts[longest] - reach, stops[longest] - 1 - reach):
         x = (offset + 0.5) * np.cos(angle) - position * np.sin(angle) + (nx - 1) / 2
         y = (offset + 0.5) * np.sin(angle) + position * np.cos(angle) + (ny - 1) / 2
         ends += [float((x + 0.5) * step - 0.5), float((y + 0.5) * step - 0.5)]
-    return Trail(*ends, sigma=sigma)
+    return Trail(ends[0], ends[1], ends[2], ends[3], sigma)

@@ -120,7 +120,10 @@ def night_rows(rows: Iterable[Row]) -> list[Row]:
 def _drift(rows: Sequence[Row]) -> float | None:
     """How fast the stars grow wider, in pixels an hour."""
     known = [
-        (datetime.datetime.fromisoformat(row["date_obs"]).replace(tzinfo=datetime.UTC).timestamp() / 3600, row["fwhm_px"])
+        (
+            datetime.datetime.fromisoformat(row["date_obs"]).replace(tzinfo=datetime.UTC).timestamp() / 3600,
+            row["fwhm_px"],
+        )
         for row in rows
         if row["date_obs"] and row["fwhm_px"] is not None
     ]
