@@ -296,6 +296,26 @@ def with_world(header: fits.Header, wcs: WCS, *, rms_arcsec: float | None, match
     return found
 
 
+def with_zero_point(
+    header: fits.Header, mag: float, scatter_mag: float, stars: int, band: str, catalogue: str, aperture_px: float
+) -> fits.Header:
+    """A header with the photometric zero point, what it rests on, and the aperture that it is for."""
+    found = header.copy()
+    found["MAGZPT"] = (round(mag, 4), "[mag] zero point: mag = MAGZPT - 2.5 lg(flux/s)")
+    found["MAGZRMS"] = (round(scatter_mag, 4), "[mag] scatter of single stars about it")
+    found["MAGZNUM"] = (stars, "stars that it rests on")
+    found["MAGZBAND"] = (band, "band of the reference, no colour term")
+    found["MAGZCAT"] = (_ascii(catalogue), "reference catalogue")
+    found["MAGZAPER"] = (round(aperture_px, 3), "[px] radius of the aperture that it is for")
+    return found
+
+
+def zero_point_said(header: fits.Header) -> float | None:
+    """The zero point that a header tells, magnitudes; None where it does not."""
+    value = header.get("MAGZPT")
+    return float(value) if isinstance(value, (int, float)) else None
+
+
 def _mjd(header: fits.Header) -> float | None:
     """DATE-OBS as a modified Julian date, where it has a time of day and no MJD-OBS stands beside it."""
     date = header.get("DATE-OBS")

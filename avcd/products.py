@@ -132,11 +132,15 @@ def write_table_fits(
     provenance: Sequence[Mapping[str, str]],
     parameters: Mapping[str, Any],
     stream: BinaryIO,
+    further: Mapping[str, Table] | None = None,
 ) -> None:
-    """Write a product that is a table: an empty primary with ``header``, the table, PROVENANCE and PARAMETERS."""
+    """Write a product that is a table: an empty primary with ``header``, the table, ``further`` ones by name, PROVENANCE
+    and PARAMETERS.
+    """
     hdus = [
         fits.PrimaryHDU(header=_as_written(header)),
         fits.BinTableHDU(table, name=name),
+        *(fits.BinTableHDU(one, name=title) for title, one in (further or {}).items()),
         *_record_tables(provenance, parameters),
     ]
     write_hdus(hdus, stream)

@@ -63,6 +63,7 @@ class Published:
     warnings: tuple[str, ...] = ()
     s_ra: float | None = None
     s_dec: float | None = None
+    input_metrics: Mapping[str, Mapping[str, float | int | str | bool | None]] = field(default_factory=dict)  # by id
     environment: Mapping[str, str] = field(default_factory=dict)  # package versions the byte promise holds for
 
 

@@ -57,6 +57,20 @@ def test_jobs_wait_for_the_products_they_name(filled):
     assert str(apply(filled, STACK, RED_A, RED_B)) == "3 kept"
 
 
+def test_what_a_stack_measures_on_its_frames_is_kept_with_the_frames(filled):
+    apply(filled, STACK, RED_A, RED_B)
+    for _ in range(2):
+        claim = filled.claim_job("me", 60, 1.0)
+        filled.finish_job(claim, published(claim.spec, metrics={"stars": 7, "transparency": 1.0}), 1.0)
+    claim = filled.claim_job("me", 60, 2.0)
+    compared = {RED_A.id: {"transparency": 0.5, "depth": 0.2}, RED_B.id: {"transparency": None}}
+    filled.finish_job(claim, published(STACK, metrics={"frames": 2}, input_metrics=compared), 2.0)
+    assert filled.product_row(RED_A.id)["metrics"] == {"stars": 7, "transparency": 0.5, "depth": 0.2}
+    assert filled.product_row(RED_B.id)["metrics"] == {"stars": 7}  # what is not known any more is not there
+    assert filled.product_row(STACK.id)["metrics"] == {"frames": 2}
+    assert [one["id"] for one in filled.products(where="metric.transparency < 0.7")] == [RED_A.id]
+
+
 def test_a_stack_is_ready_at_once_when_its_last_input_is_made_not_before(filled):
     apply(filled, STACK, RED_A, RED_B)
     first, second = (filled.claim_job("me", 60, 1.0) for _ in range(2))

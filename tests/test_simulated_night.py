@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from avcd.frame import MaskBit
+from cli_calls import Call
 from homes import archive_content, make_home, rows, run_until_idle, start_daemon, tree
 from nights import small_night
 
@@ -170,6 +171,33 @@ def test_bad_pixels_and_cosmic_rays_are_masked(night):
     assert struck_px > 30
     assert found_px / struck_px > 0.8  # the rest lies within the noise, or in stars
     assert false_px / all_px < 1e-4
+
+
+def test_every_frame_has_its_quality_and_none_of_them_a_fault(night, capsys):
+    home, *_ = night
+    found = Call(capsys)("quality", "--home", home.path, "--format", "json").json
+    assert len(found) == 14
+    for row in found:
+        assert row["faults"] == [], row["evidence"]
+        assert row["stars"] >= 10
+        assert row["transparency"] == pytest.approx(1, abs=0.05)
+        assert row["trails"] == 0
+        assert row["date_obs"].startswith("2026-01-1")
+    measured = [row for row in found if row["zero_point_mag"] is not None]
+    assert len(measured) >= 10
+    for row in measured:
+        # One electron a second is 18.2 mag on T20, 17.8 on ASTEP; stars are redder or bluer than VT by up to a magnitude,
+        # and a seventh of their light falls beside the aperture.
+        zero_point = 17.8 if row["telescope"] == "ASTEP" else 18.2
+        assert -1.0 < row["zero_point_mag"] - zero_point < 1.1
+        assert row["limiting_mag"] < row["zero_point_mag"]
+    for product in products(home, "reduced"):
+        header = fits.getheader(home.archive / product["path"])
+        assert header.get("MAGZPT") == pytest.approx(product["metrics"].get("zero_point_mag"), abs=1e-3)
+    nights = Call(capsys)("quality", "--home", home.path, "--by", "night", "--format", "json").json
+    assert sum(row["frames"] for row in nights) == 14
+    chosen = Call(capsys)("quality", "--home", home.path, "--telescope", "ASTEP", "--format", "json").json
+    assert {row["telescope"] for row in chosen} == {"ASTEP"}
 
 
 def test_a_stack_is_deeper_than_its_frames(night):

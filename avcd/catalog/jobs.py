@@ -359,6 +359,10 @@ def _record_product(
     if lineage:
         connection.execute(insert(product_inputs), lineage)
     measured = [metric_to_row(spec.id, name, value) for name, value in published.metrics.items()]
+    for subject, figures in published.input_metrics.items():
+        of_input = and_(metrics.c.subject == subject, metrics.c.name.in_(sorted(figures)))
+        connection.execute(delete(metrics).where(of_input))
+        measured += [metric_to_row(subject, name, value) for name, value in figures.items() if value is not None]
     if measured:
         connection.execute(insert(metrics), measured)
 

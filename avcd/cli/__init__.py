@@ -23,7 +23,9 @@ from avcd.cli import (
     pictures,
     plots,
     processing,
+    quality,
     service,
+    stars,
     targets,
     upkeep,
 )
@@ -44,7 +46,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     commands = (homes, service, lists, details, outlook, judgement, files, targets, plots)
-    for part in (*commands, processing, badpix, pictures, upkeep):
+    for part in (*commands, processing, badpix, stars, quality, pictures, upkeep):
         part.register(app)
     return app
 

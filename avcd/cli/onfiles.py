@@ -145,7 +145,7 @@ class Session:
             self.warn(f"{name}: {text}")
         if done is Done.ALREADY:
             self.warn(f"{task.path} is there already, made of the same files in the same way; --force makes it again")
-        for path in (task.path,) if isinstance(task, Task) else task.paths.values():
+        for path in _written(task):
             typer.echo(path)
 
     def end(self) -> None:
@@ -167,3 +167,7 @@ def bar(description: str, total: int) -> Iterator[Callable[[str], None]]:
 def is_terminal() -> bool:
     """Whether somebody watches standard error."""
     return sys.stderr.isatty()
+
+
+def _written(task: Task | PictureTask) -> list[Path]:
+    return [task.path, *(one.path for one in task.beside)] if isinstance(task, Task) else list(task.paths.values())

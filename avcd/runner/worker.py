@@ -115,5 +115,6 @@ def work(claim: Claim, place: Workplace) -> Published:
         warnings=output.warnings,
         s_ra=output.s_ra,
         s_dec=output.s_dec,
+        input_metrics=output.input_metrics,
         environment=environment(),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import IntFlag
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -23,6 +24,7 @@ _APERTURE_FWHM = 1.5  # radius of the flux aperture
 _SMALLEST_PX = 16
 _CORE_SHARE = 1.0 / 3.0  # of a star's peak: pixels above it tell the width at half maximum
 _NO_STARS_FWHM_PX = 3.0  # taken where no star tells the width
+_SMOOTHED = 0.375  # noise of a pixel after sep's kernel of 3 x 3, which extraction smooths with
 _BLENDED = 2  # sep: the source was split from another
 _CUT = 8  # sep: the source touches the frame's edge
 
@@ -43,7 +45,8 @@ class Sources:
 
     ``x``, ``y`` in pixels, the first pixel's centre being (0, 0); ``flux``, ``flux_err``, ``peak`` in the frame's unit
     above the background; ``fwhm_px``; ``ellipticity`` 1 - b/a; ``theta_rad`` from the x axis to the major axis;
-    ``flags`` of `SourceFlag`. ``background`` and ``background_rms`` are images (ny, nx).
+    ``flags`` of `SourceFlag`. ``background`` and ``background_rms`` are images (ny, nx); ``aperture_px`` is the radius that
+    ``flux`` was measured in.
     """
 
     x: np.ndarray
@@ -57,12 +60,16 @@ class Sources:
     flags: np.ndarray
     background: np.ndarray
     background_rms: np.ndarray
+    aperture_px: float = 0.0
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def to_table(self, wcs: WCS | None = None) -> Table:
-        """The sources as a table with units; sky positions (ICRS) too where ``wcs`` is given."""
+    def to_table(
+        self, wcs: WCS | None = None, zero_point: float | None = None, exposure_s: float | None = None
+    ) -> Table:
+        """The sources as a table with units; sky positions (ICRS) and magnitudes too where ``wcs`` and ``zero_point`` are
+        given, the latter for a flux a second."""
         table = Table()
         units = {"x": u.pix, "y": u.pix, "fwhm_px": u.pix, "theta_rad": u.rad}
         for name in _COLUMNS:
@@ -71,10 +78,13 @@ class Sources:
         if wcs is not None:
             ra, dec = wcs.all_pix2world(self.x, self.y, 0) if len(self) else (np.empty(0), np.empty(0))
             table["ra"], table["dec"] = u.Quantity(ra, u.deg), u.Quantity(dec, u.deg)
+        if zero_point is not None:
+            table["mag"] = u.Quantity(zero_point - 2.5 * np.log10(self.flux / (exposure_s or 1.0)), u.mag)
+            table["mag_err"] = u.Quantity(2.5 / np.log(10) * self.flux_err / self.flux, u.mag)
         return table
 
 
-_COLUMNS = tuple(one.name for one in fields(Sources) if not one.name.startswith("background"))
+_COLUMNS = tuple(one.name for one in fields(Sources) if not one.name.startswith(("background", "aperture")))
 
 
 def detect_sources(
@@ -82,6 +92,7 @@ def detect_sources(
     mask: np.ndarray | None,
     *,
     noise: np.ndarray | None = None,
+    gain: float | None = None,
     saturation: float | None = None,
     sigma: float = 5.0,
     minimum_px: int = 5,
@@ -95,12 +106,16 @@ def detect_sources(
     mask : ndarray of bool or of `MaskBit` planes, or None
         Saturated pixels and replaced cosmic rays are used; all others with any bit are not.
     noise : ndarray, shape (ny, nx), optional
-        One standard deviation of each pixel; without it, the scatter of the background, so that ``flux_err`` lacks the
-        photon noise of the source itself.
+        One standard deviation of each pixel, for the threshold (else the grain of bright stars' wings would be stars of
+        its own) and ``flux_err``; without it, the scatter of the background, so that the photon noise of the source
+        itself is lacking.
+    gain
+        Electrons a count, by which the photon noise of the source is added to ``flux_err``; for frames without ``noise``.
     saturation
         Level above which a pixel is saturated, where the mask does not say so.
     sigma, minimum_px
-        Threshold above the background, and the number of connected pixels above it.
+        Threshold above the background, in the noise of the smoothed frame that is searched (a kernel of 3 x 3 pixels), and
+        the number of connected pixels above it.
 
     Returns
     -------
@@ -129,18 +144,19 @@ def detect_sources(
     saturated = (bits & np.uint16(MaskBit.SATURATED)) != 0
     if saturation is not None:
         saturated |= image >= saturation
-    image[~finite] = float(np.median(image[~unusable]))
+    if not finite.all():
+        image[~finite] = float(np.median(image[~unusable]))
     background, rms = _background(image, unusable)
     image -= background
-    error = rms if noise is None else np.where(np.isfinite(noise) & (noise > 0), noise, rms).astype(np.float32)
+    error = rms if noise is None else np.where(np.isfinite(noise) & (noise > rms), noise, rms).astype(np.float32)
     found = _extract(image, error, unusable, sigma, minimum_px)
     doubtful = unusable | ((bits & np.uint16(MaskBit.COSMIC_RAY | MaskBit.REPAIRED)) != 0)
-    return _measure(image, error, found, saturated, doubtful, unusable, background, rms)
+    return _measure(image, error, gain, found, saturated, doubtful, unusable, background, rms)
 
 
 def _no_sources(image: np.ndarray, usable: np.ndarray) -> Sources:
     level, scatter = float(np.median(image[usable])), float(np.std(image[usable]))
-    empty = {name: np.empty(0, np.int64 if name == "flags" else np.float64) for name in _COLUMNS}
+    empty: dict[str, Any] = {name: np.empty(0, np.int64 if name == "flags" else np.float64) for name in _COLUMNS}
     return Sources(**empty, background=np.full_like(image, level), background_rms=np.full_like(image, scatter))
 
 
@@ -153,7 +169,7 @@ def _bits(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
 def _background(image: np.ndarray, unusable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Smooth background and its scatter, from boxes small enough that there are a few of them."""
     height, width = (int(np.clip(side // 4, 8, _BOX_PX)) for side in image.shape)
-    mesh = sep.Background(image, mask=unusable, bw=width, bh=height, fw=3, fh=3)
+    mesh = sep.Background(image, mask=unusable if unusable.any() else None, bw=width, bh=height, fw=3, fh=3)
     rms = mesh.rms(dtype=np.float32)
     # A noiseless frame (a synthetic one, a flat patch of zeros) has no scatter: any positive floor will do.
     floor = max(float(mesh.globalrms) * 1e-3, 1e-6 * max(1.0, float(np.abs(mesh.globalback))))
@@ -163,10 +179,18 @@ def _background(image: np.ndarray, unusable: np.ndarray) -> tuple[np.ndarray, np
 def _extract(image: np.ndarray, error: np.ndarray, unusable: np.ndarray, sigma: float, minimum_px: int) -> np.ndarray:
     """Extraction by sep; a field too crowded for its deblending is extracted without."""
     sep.set_extract_pixstack(max(300_000, image.size // 2))
+    mask = unusable if unusable.any() else None
     for contrast in (0.005, 1.0):
         try:
             found: np.ndarray = sep.extract(
-                image, sigma, err=error, mask=unusable, minarea=minimum_px, deblend_cont=contrast, clean=True
+                image,
+                sigma * _SMOOTHED,
+                err=error,
+                mask=mask,
+                minarea=minimum_px,
+                filter_type="conv",
+                deblend_cont=contrast,
+                clean=True,
             )
         except Exception as failure:  # sep raises bare Exception for its full buffers
             reason = failure
@@ -178,6 +202,7 @@ def _extract(image: np.ndarray, error: np.ndarray, unusable: np.ndarray, sigma: 
 def _measure(
     image: np.ndarray,
     error: np.ndarray,
+    gain: float | None,
     found: np.ndarray,
     saturated: np.ndarray,
     doubtful: np.ndarray,
@@ -203,7 +228,9 @@ def _measure(
         moved = np.hypot(wx - x, wy - y)
         steady = (bad == 0) & (moved < typical) & ((flags & (SourceFlag.SATURATED | SourceFlag.EXTENDED)) == 0)
         x, y = np.where(steady, wx, x), np.where(steady, wy, y)
-        flux, flux_err, _ = sep.sum_circle(image, x, y, _APERTURE_FWHM * typical, err=error, mask=unusable, subpix=5)
+        flux, flux_err, _ = sep.sum_circle(
+            image, x, y, _APERTURE_FWHM * typical, err=error, gain=gain, mask=unusable, subpix=5
+        )
     else:
         flux = flux_err = np.empty(0)
     # A saturated star is wider than the aperture: its isophotal flux keeps the order of brightness right.
@@ -223,6 +250,7 @@ def _measure(
         flags=flags[order],
         background=background,
         background_rms=rms,
+        aperture_px=_APERTURE_FWHM * typical,
     )
 
 
@@ -241,7 +269,7 @@ def _full_width(image: np.ndarray, x: np.ndarray, y: np.ndarray, a: np.ndarray, 
     """Full width at half maximum: twice the radius that holds half of the flux, as it is for a Gaussian."""
     if not len(x):
         return np.empty(0)
-    radius, _ = sep.flux_radius(image, x, y, np.maximum(5.0 * a, 4.0), 0.5, mask=unusable, subpix=7)
+    radius, _ = sep.flux_radius(image, x, y, np.maximum(5.0 * a, 4.0), 0.5, mask=unusable, subpix=5)
     return np.where(np.isfinite(radius) & (radius > 0), 2.0 * radius, _FWHM_PER_SIGMA * a)
 
 

@@ -33,6 +33,8 @@ class Output:
     warnings: tuple[str, ...] = ()
     s_ra: float | None = None
     s_dec: float | None = None
+    # What was measured on the inputs, one against the others, by their ids; it replaces what was said before.
+    input_metrics: Mapping[str, Mapping[str, float | int | str | bool | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

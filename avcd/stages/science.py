@@ -11,13 +11,14 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
-from avcd.cards import describe, inherit, with_exposure, with_world
+from avcd.cards import describe, inherit, with_exposure, with_world, with_zero_point, zero_point_said
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel, Frame, MaskBit, Wcs
 from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
 from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
-from avcd.sky.quality import measure_quality
+from avcd.sky.reference import Tycho2
+from avcd.stages.figures import frame_figures, pointing_figures, zero_point_figures, zero_point_of
 from avcd.stages.inputs import (
     frame_of,
     held_master,
@@ -48,7 +49,7 @@ def reduce_science(work: Work) -> Output:
     metrics = dict(reduced.metrics)
     sources = detect(ccd, parameters, saturation) if work.figures or parameters["solve"] else None
     if sources is not None and work.figures:
-        metrics |= measure_quality(ccd.data, ccd.mask, sources, frame.pixel_scale_arcsec)
+        metrics |= frame_figures(ccd.data, ccd.mask, sources, frame, raw_header)
     header = with_exposure(inherit(raw_header, keep_world=False), frame)
     solution = None if sources is None else _solve(frame, ccd, sources, raw_header, parameters)
     notes = [*reduced.warnings, *_residue_warnings(work, reduced.metrics, parameters)]
@@ -58,11 +59,26 @@ def reduce_science(work: Work) -> Output:
             notes.append(f"plate solution {solution.state}: {solution.reason}")
         if solution.wcs is not None:
             header = with_world(header, solution.wcs, rms_arcsec=solution.rms_arcsec, matched=solution.matched)
+            metrics |= pointing_figures(frame, solution.wcs, ccd.data.shape)
+            header = _with_zero_point(header, sources, solution.wcs, ccd, frame, metrics)
     applied = [kind for kind in ("bias", "dark", "flat") if kind in reduced.applied or kind in frame.calibration]
     header = describe(header, work.claim.spec, applied=applied, steps=[_sentence(step) for step in reduced.steps])
     ra, dec = _centre(solution, ccd, frame)
     state = solution.state if solution is not None else Wcs.NONE
     return image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state, s_ra=ra, s_dec=dec)
+
+
+def _with_zero_point(
+    header: fits.Header, sources: Sources, wcs: WCS, ccd: CCDData, frame: Frame, metrics: dict[str, Any]
+) -> fits.Header:
+    """The header with the zero point, where it could be measured; its figures go to the others."""
+    found = zero_point_of(sources, wcs, ccd.data.shape, Tycho2(), frame)
+    if found is None:
+        return header
+    metrics |= zero_point_figures(found, metrics, frame.exposure_s)
+    return with_zero_point(
+        header, found.mag, found.scatter_mag, found.stars, found.band, found.catalogue, sources.aperture_px
+    )
 
 
 def _calibrate(work: Work, frame: Frame, data: np.ndarray) -> Reduced:
@@ -160,6 +176,7 @@ def detect(ccd: CCDData, parameters: Mapping[str, Any], saturation: float | None
     return detect_sources(
         ccd.data,
         ccd.mask,
+        noise=None if ccd.uncertainty is None else ccd.uncertainty.array,
         saturation=saturation,
         sigma=float(parameters["detection_sigma"]),
         minimum_px=int(parameters["detection_minimum_px"]),
@@ -226,6 +243,7 @@ def extract_sources(work: Work) -> Output:
         raise ProcessingError("a source table needs one of avcd's reduced frames")
     ccd = read_product(work, one)
     sources = detect(ccd, work.claim.spec.parameters, None)
-    table = sources.to_table(ccd.wcs if one.wcs in (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED) else None)
+    solved = one.wcs in (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
+    table = sources.to_table(ccd.wcs if solved else None, zero_point_said(fits.Header(ccd.header)), one.spec.exposure_s)
     header = describe(inherit(fits.Header(ccd.header), keep_world=True), work.claim.spec)
     return table_output(work, table, "SOURCES", header, {"stars": len(table)}, wcs=one.wcs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
@@ -13,9 +15,10 @@ from avcd.compose.stacking import StackInput, stack_images
 from avcd.errors import ProcessingError
 from avcd.frame import Wcs
 from avcd.reduction.planes import CCDData
-from avcd.sky.detection import detect_sources
+from avcd.sky.detection import Sources, detect_sources
 from avcd.stages.inputs import read_product
 from avcd.stages.output import Output, Work
+from avcd.stages.screening import member_of, screen_frames
 from avcd.stages.writing import image_output
 from avcd.work import JobInput
 
@@ -23,10 +26,16 @@ _SOLVED = (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
 _STARS = 150  # enough to register on, and no slower for a rich field
 
 
-def registration_input(ccd: CCDData, one: JobInput) -> RegistrationInput:
+def detect_stars(ccd: CCDData) -> Sources:
+    """The stars of a reduced frame or stack, to register and to compare it by."""
+    noise = None if ccd.uncertainty is None else ccd.uncertainty.array
+    return detect_sources(ccd.data, ccd.mask, noise=noise, saturation=None, sigma=5.0, minimum_px=5)
+
+
+def registration_input(ccd: CCDData, one: JobInput, sources: Sources | None = None) -> RegistrationInput:
     """What registration looks at: pixels, mask, the world coordinates if they can be trusted, and the stars."""
     wcs = ccd.wcs if one.wcs in _SOLVED else None
-    found = detect_sources(ccd.data, ccd.mask, saturation=None, sigma=5.0, minimum_px=5)
+    found = detect_stars(ccd) if sources is None else sources
     stars = np.column_stack([found.x, found.y])[:_STARS]
     return RegistrationInput(ccd.data, ccd.mask, wcs, stars)
 
@@ -39,8 +48,16 @@ def combine_observation(work: Work) -> Output:
     shapes = {one.data.shape for one in frames}
     if len(shapes) > 1:
         raise ProcessingError(f"the frames of this stack differ in size: {sorted(shapes)}")
-    found = register([registration_input(ccd, one) for ccd, one in zip(frames, ordered, strict=True)], reference)
-    used = [index for index, one in enumerate(found) if one.method != "failed"]
+    members = [member_of(ccd, detect_stars(ccd), _exposure(one)) for ccd, one in zip(frames, ordered, strict=True)]
+    found = register(
+        [
+            registration_input(ccd, one, member.sources)
+            for ccd, one, member in zip(frames, ordered, members, strict=True)
+        ],
+        reference,
+    )
+    screened = screen_frames(ordered, members, found, frames[reference].data.shape, work.claim.spec.parameters)
+    used = [index for index, one in enumerate(found) if one.method != "failed" and index not in screened.left_out]
     stacked = stack_images(
         [
             StackInput(
@@ -55,7 +72,11 @@ def combine_observation(work: Work) -> Output:
         frames[reference].data.shape,
         work.claim.spec.parameters,
     )
-    notes = [*stacked.warnings, *(_note(one, ordered[index]) for index, one in enumerate(found) if one.warning)]
+    notes = [
+        *stacked.warnings,
+        *screened.warnings,
+        *(_note(one, ordered[index]) for index, one in enumerate(found) if one.warning),
+    ]
     uncertainty = None if stacked.uncertainty is None else StdDevUncertainty(stacked.uncertainty)
     ccd = CCDData(stacked.data, unit=frames[reference].unit, mask=stacked.mask, uncertainty=uncertainty)
     header, state = _header(work, frames[reference], ordered[reference], len(used))
@@ -63,12 +84,14 @@ def combine_observation(work: Work) -> Output:
         **stacked.metrics,
         "frames": len(ordered),
         "frames_used": len(used),
+        "frames_screened_out": len(screened.left_out),
         **{
             f"registered_by_{name}": sum(one.method == name for one in found)
             for name in sorted({one.method for one in found})
         },
     }
-    return image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state)
+    output = image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state)
+    return replace(output, input_metrics=screened.input_metrics)
 
 
 def reference_index(frames: list[CCDData], ordered: list[JobInput]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +19,8 @@ from avcd.products import publish, verify_fits
 from avcd.standalone.inputs import FrameFile
 
 Writer = Callable[[BinaryIO], None]
+_MARK = re.compile(rb"AVCDID.{1,12}?([0-9a-f]{64})", re.DOTALL)
+_MARKED_BYTES = 4096
 
 
 class Done(StrEnum):
@@ -25,6 +28,15 @@ class Done(StrEnum):
 
     MADE = "made"
     ALREADY = "already"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A further file of a task, beside its output; what is written names the task's identity after ``AVCDID``."""
+
+    path: Path
+    write: Writer
+    verify: Callable[[Path], None] = lambda path: None
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,7 @@ class Task:
     path: Path
     sources: tuple[Path, ...]
     make: Callable[[], tuple[Writer, Sequence[str]]]
+    beside: tuple[Beside, ...] = ()
 
 
 def place_outputs(
@@ -114,6 +127,19 @@ def run_task(task: Task, *, force: bool) -> tuple[Done, Sequence[str]]:
     target = task.path.resolve()
     if target in {one.resolve() for one in task.sources}:
         raise UsageError(f"-o {task.path} is one of the inputs; name another file")
+    for one in task.beside:
+        if one.path.exists() and not force and _mark_of(one.path) is None:
+            raise UsageError(f"{one.path} is there and was not made by avcd; --force replaces it")
+    done, notes = _run_main(task, target, force=force)
+    for one in task.beside:
+        if force or not one.path.exists() or _mark_of(one.path) != task.identity:
+            where = one.path.resolve()
+            publish(where.parent, where.name, one.write, one.verify, secrets.token_hex(8))
+            done = Done.MADE
+    return done, notes
+
+
+def _run_main(task: Task, target: Path, *, force: bool) -> tuple[Done, Sequence[str]]:
     if target.exists() and not force:
         identity, kind = _identity_of(target)
         if identity == task.identity and _is_whole(target):
@@ -134,6 +160,16 @@ def _identity_of(path: Path) -> tuple[str | None, str | None]:
     found = (cards.get("AVCDID"), cards.get("AVCDKIND"))
     identity, kind = (None if one is None else str(one.value) for one in found)
     return identity, kind
+
+
+def _mark_of(path: Path) -> str | None:
+    """The identity that a file beside a product names; None for anybody's."""
+    try:
+        with path.open("rb") as stream:
+            found = _MARK.search(stream.read(_MARKED_BYTES))
+    except OSError:
+        return None
+    return found.group(1).decode() if found else None
 
 
 def _is_whole(path: Path) -> bool:

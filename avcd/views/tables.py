@@ -29,6 +29,8 @@ _FOLDED = frozenset(
         "comment",
         "id",
         "observation",
+        "faults",
+        "evidence",
     }
 )
 _FOLDED_WIDTH = 28
