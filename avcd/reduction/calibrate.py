@@ -13,7 +13,9 @@ from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
+from avcd.reduction.background import estimate_background, subtract_background
 from avcd.reduction.cosmic import find_cosmic_rays
+from avcd.reduction.cosmic_median import find_by_median, median_parameters
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
 from avcd.reduction.repair import repair_pixels
@@ -43,7 +45,11 @@ class Masters:
 
 @dataclass(frozen=True)
 class Detector:
-    """What is known of a detector; None is unknown. ``bias_removed``: the pixels come without their bias already."""
+    """What is known of a detector; None is unknown.
+
+    ``bias_removed``: the pixels come without their bias already; ``overscan_adu``: the level of it that was subtracted
+    from them as their overscan, which the saturation level counts from still.
+    """
 
     gain_e_per_adu: float | None = None
     read_noise_e: float | None = None
@@ -51,17 +57,22 @@ class Detector:
     saturation_adu: float | None = None
     pedestal_adu: float | None = None
     bias_removed: bool = False
+    overscan_adu: float | None = None
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """A reduced frame: pixels with mask plane and uncertainty, what was done, figures, and what a person should know."""
+    """A reduced frame: pixels with mask plane and uncertainty, what was done, figures, and what a person should know.
+
+    ``background``: the smooth sky, where the recipe asks for it; in the unit of the frame.
+    """
 
     ccd: CCDData
     steps: tuple[Mapping[str, Any], ...]
     applied: frozenset[str]
     metrics: Mapping[str, float]
     warnings: tuple[str, ...]
+    background: np.ndarray | None = None
 
 
 @dataclass
@@ -74,6 +85,7 @@ class _Run:
     applied: set[str] = field(default_factory=set)
     metrics: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    background: np.ndarray | None = None
 
     def take_mask(self, master: CCDData) -> None:
         if master.mask is not None:
@@ -91,7 +103,8 @@ def reduce_frame(
     Parameters
     ----------
     raw : CCDData, shape (ny, nx), unit adu or electron
-        Not changed. In electrons the gain was applied before and is not applied again.
+        Not changed. In electrons the gain was applied before and is not applied again. An uncertainty that it brings
+        (that of its overscan's level) is added to its own noise.
     masters
         In the unit of the raw frame; a dark is scaled to the frame's exposure only when its bias was removed.
     detector
@@ -118,7 +131,7 @@ def reduce_frame(
     if masters.bad_pixels is not None and masters.bad_pixels.shape != raw.data.shape:
         raise ProcessingError(f"the bad pixels have shape {masters.bad_pixels.shape}, the frame {raw.data.shape}")
     run = _start(raw, detector, params)
-    _add_noise(run, detector, _zero_level(masters, detector))
+    _add_noise(run, detector, _zero_level(masters, detector), _bare(raw))
     if masters.bias is not None and not _dark_brings_bias(masters):
         _subtract_bias(run, masters)
     if masters.dark is not None:
@@ -137,8 +150,12 @@ def reduce_frame(
         run.metrics |= measure_sky_gradient(run.ccd.data, run.mask != 0)
     if params["repair"] != "none":
         _repair(run, params)
-    if params["cosmic_rays"]:
+    if params["cosmic_rays"] == "median":
+        _clean_by_median(run, params)
+    elif params["cosmic_rays"] != "none":
         _clean_cosmic_rays(run, detector, params)
+    if params["background"] != "none":
+        _measure_background(run, params)
     return _finish(run)
 
 
@@ -148,7 +165,8 @@ def _start(raw: CCDData, detector: Detector, params: Mapping[str, Any]) -> _Run:
     data[np.abs(data) > _LARGEST] = np.nan  # no detector counts so far; squared it would overflow
     mask[~np.isfinite(data)] |= np.uint16(MaskBit.NON_FINITE)
     if detector.saturation_adu is not None:
-        mask[data >= float(params["full_well_fraction"]) * detector.saturation_adu] |= np.uint16(MaskBit.SATURATED)
+        saturated = float(params["full_well_fraction"]) * detector.saturation_adu - (detector.overscan_adu or 0.0)
+        mask[data >= saturated] |= np.uint16(MaskBit.SATURATED)
     data[~np.isfinite(data)] = 0
     run = _Run(CCDData(data, unit=raw.unit), mask)
     if detector.pedestal_adu:
@@ -178,7 +196,8 @@ def _zero_level(masters: Masters, detector: Detector) -> np.ndarray | None:
         return np.asarray(masters.bias.data, dtype=np.float32)
     if masters.dark is not None and _dark_brings_bias(masters):
         return np.asarray(masters.dark.data, dtype=np.float32)
-    return np.zeros((1, 1), np.float32) if detector.bias_removed else None
+    removed = detector.bias_removed or detector.overscan_adu is not None
+    return np.zeros((1, 1), np.float32) if removed else None
 
 
 def _subtract_bias(run: _Run, masters: Masters) -> None:
@@ -203,7 +222,7 @@ def _bare(master: CCDData) -> StdDevUncertainty | None:
     return None if master.uncertainty is None else StdDevUncertainty(master.uncertainty.array)
 
 
-def _add_noise(run: _Run, detector: Detector, zero_level: np.ndarray | None) -> None:
+def _add_noise(run: _Run, detector: Detector, zero_level: np.ndarray | None, brought: StdDevUncertainty | None) -> None:
     """The raw frame's own noise: photons, where a gain says how many there are, and read-out."""
     data, unit = run.ccd.data, run.ccd.unit
     gain = detector.gain_e_per_adu if unit == u.adu else 1.0
@@ -220,6 +239,8 @@ def _add_noise(run: _Run, detector: Detector, zero_level: np.ndarray | None) -> 
         variance += np.maximum(data - zero_level, 0) / np.float32(gain)
     elif gain:
         run.warnings.append("the bias is still in the pixels: photon noise is not in the uncertainty")
+    if brought is not None:
+        variance += np.square(brought.array)
     run.ccd = CCDData(data, unit=unit, uncertainty=StdDevUncertainty(np.sqrt(variance)))
     run.metrics["read_noise"] = float(read_noise)
 
@@ -300,12 +321,40 @@ def _clean_cosmic_rays(run: _Run, detector: Detector, params: Mapping[str, Any])
         noise = detector.read_noise_e or (detector.read_noise_adu or run.metrics["read_noise"]) * gain
     else:
         noise = max(mad_sigma(run.ccd.data), run.metrics["read_noise"])
-    saturation = np.inf if detector.saturation_adu is None else detector.saturation_adu * (gain if electrons else 1.0)
+    above = None if detector.saturation_adu is None else detector.saturation_adu - (detector.overscan_adu or 0.0)
+    saturation = np.inf if above is None else above * (gain if electrons else 1.0)
     struck, data = find_cosmic_rays(run.ccd.data, run.mask != 0, float(noise), saturation, params)
+    _replace_struck(run, struck, data)
+
+
+def _clean_by_median(run: _Run, params: Mapping[str, Any]) -> None:
+    assert run.ccd.uncertainty is not None
+    error = np.maximum(run.ccd.uncertainty.array, np.finfo(np.float32).tiny)
+    struck, data = find_by_median(run.ccd.data, error, run.mask != 0, **median_parameters(params))
+    _replace_struck(run, struck, data)
+
+
+def _replace_struck(run: _Run, struck: np.ndarray, data: np.ndarray) -> None:
     run.mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
     run.ccd = CCDData(data, unit=run.ccd.unit, uncertainty=run.ccd.uncertainty)
     run.metrics["cosmic_ray_px"] = float(np.count_nonzero(struck))
     run.step("cosmic rays replaced", pixels=int(np.count_nonzero(struck)))
+
+
+def _measure_background(run: _Run, params: Mapping[str, Any]) -> None:
+    """The smooth sky kept, and taken off where the recipe says so."""
+    whole = CCDData(run.ccd.data, unit=run.ccd.unit, mask=run.mask, uncertainty=run.ccd.uncertainty)
+    found = estimate_background(
+        whole, box_px=int(params["background_box_px"]), filter_boxes=int(params["background_filter_boxes"])
+    )
+    run.background = found.level
+    subtracted = params["background"] == "subtract"
+    if subtracted:
+        less = subtract_background(whole, found)
+        run.ccd = CCDData(less.data, unit=less.unit, uncertainty=less.uncertainty)
+        run.metrics["background_subtracted"] = found.median
+    name = "background subtracted" if subtracted else "background measured"
+    run.step(name, median=round(found.median, 4), scatter=round(found.sigma, 4), box_px=params["background_box_px"])
 
 
 def _finish(run: _Run) -> Reduced:
@@ -317,4 +366,4 @@ def _finish(run: _Run) -> Reduced:
     uncertainty[broken] = 0
     ccd = CCDData(data, unit=run.ccd.unit, mask=run.mask, uncertainty=StdDevUncertainty(uncertainty))
     run.metrics["masked_fraction"] = float(np.count_nonzero(run.mask)) / run.mask.size
-    return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings))
+    return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings), run.background)

@@ -18,6 +18,7 @@ from avcd.products import read_image_product
 from avcd.reduction.combine import ArraySource, FileSource, FrameSource
 from avcd.reduction.planes import CCDData
 from avcd.stages.output import Work
+from avcd.stages.readout import Readout
 from avcd.work import JobInput
 
 
@@ -63,7 +64,7 @@ def measured_read_noise(work: Work) -> float | None:
 
 @contextmanager
 def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSource]]:
-    """Raw frames as row sources for combination, in bounded memory.
+    """Raw frames as row sources for combination, less their overscan and cut, in bounded memory.
 
     Rows of uncompressed frames are read from their files as they are needed. Of the others, what fits into the job's
     memory is held there; more than that are decoded once into temporary files, so that memory does not grow with the
@@ -84,7 +85,8 @@ def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSo
                 np.save(path, image)
                 image = np.load(path, mmap_mode="r")
             sources[index] = ArraySource(image, read_mask(work, inputs[index]))
-        yield [sources[index] for index in range(len(inputs))]
+        readout = Readout.of(work.claim.spec.parameters)
+        yield [readout.of_rows(sources[index]) for index in range(len(inputs))]
         sources.clear()
 
 

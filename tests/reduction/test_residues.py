@@ -53,7 +53,7 @@ def reduced(camera, masters, parameters, **changes):
     random = np.random.default_rng(7)
     frame = camera.expose(SKY_E + stars(), SECONDS, random, "Red").counts
     used = Masters(**{**vars(masters), **changes})
-    params = {**parameters["reduced"], "cosmic_rays": False}
+    params = {**parameters["reduced"], "cosmic_rays": "none"}
     return reduce_frame(
         CCDData(frame, unit="adu"), used, Detector(camera.gain_e_per_adu, 8.0, None, 65535), SECONDS, params
     )
