@@ -120,6 +120,8 @@ class Processing(_Section):
         description="once an observation is complete, reduce frames that lack a calibration with what is there, marked provisional",
     )
     previews: bool = Field(True, description="make a preview PNG of every frame, master, reduced frame and stack")
+    sources: bool = Field(True, description="make a table of the stars of every reduced frame")
+    stacks: bool = Field(True, description="make stacks and colour pictures of complete observations")
 
 
 class Settings(_Section):

@@ -108,24 +108,24 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
     for name, plane in planes.items():
         if plane is not None and plane.shape != shape:
             raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
-    primary = fits.PrimaryHDU(np.ascontiguousarray(content.data, dtype=np.float32), _as_written(content.header))
+    primary = fits.PrimaryHDU(_as_stored(content.data, np.float32), _as_written(content.header))
     primary.header["EXTNAME"] = "SCI"
     if content.unit:
         primary.header["BUNIT"] = content.unit
     hdus: list[Any] = [primary]
     if content.mask is not None:
-        mask = fits.ImageHDU(np.ascontiguousarray(content.mask, dtype=np.uint16), name="MASK")
+        mask = fits.ImageHDU(_as_stored(content.mask, np.uint16), name="MASK")
         for number, bit in enumerate(MaskBit):
             mask.header[f"MSKBIT{number}"] = (bit.name, f"{int(bit)}: {_BIT_MEANING[bit]}")
         hdus.append(mask)
     if content.uncertainty is not None:
-        uncertainty = fits.ImageHDU(np.ascontiguousarray(content.uncertainty, dtype=np.float32), name="UNCERT")
+        uncertainty = fits.ImageHDU(_as_stored(content.uncertainty, np.float32), name="UNCERT")
         uncertainty.header["UTYPE"] = ("STDDEV", "one standard deviation")
         if content.unit:
             uncertainty.header["BUNIT"] = content.unit
         hdus.append(uncertainty)
     for name, plane in content.planes.items():
-        hdus.append(fits.ImageHDU(np.ascontiguousarray(plane, dtype=PLANES[name]), name=name))
+        hdus.append(fits.ImageHDU(_as_stored(plane, PLANES[name]), name=name))
     hdus += _record_tables(content.provenance, content.parameters)
     hdus += [fits.BinTableHDU(table, name=name) for name, table in content.tables.items()]
     _write_hdus(hdus, stream)
@@ -146,6 +146,11 @@ def write_table_fits(
         *_record_tables(provenance, parameters),
     ]
     _write_hdus(hdus, stream)
+
+
+def _as_stored(plane: np.ndarray, kind: type[np.generic]) -> np.ndarray:
+    """A plane in FITS's order of bytes: astropy would turn each one round for every sum, and back."""
+    return np.ascontiguousarray(plane, dtype=np.dtype(kind).newbyteorder(">"))
 
 
 def _as_written(header: fits.Header) -> fits.Header:

@@ -214,7 +214,7 @@ def test_rules_may_leave_the_overscan_in(tmp_path):
               BIASSEC=BIASSEC, TRIMSEC=TRIMSEC)  # fmt: skip
     code, said = run_until_idle(home)
     assert code == 0, said
-    (bias,) = products(home, "master_bias")
+    (bias,) = (one for one in rows(home, "products") if one["kind"] == "master_bias")
     with fits.open(home.archive / bias["path"]) as hdus:
         assert hdus[0].data.shape == (NY, LEFT + NX + RIGHT)
         assert np.median(hdus[0].data) > BIAS
@@ -222,7 +222,7 @@ def test_rules_may_leave_the_overscan_in(tmp_path):
 
 def test_a_frame_without_its_overscan_is_not_given_a_bias_that_lost_it(tmp_path):
     home = make_plain_home(tmp_path / "mixed")
-    make_wide_night(home.path / "drop", BIASSEC=BIASSEC)
+    make_wide_night(home.path / "drop", BIASSEC=BIASSEC, TRIMSEC=TRIMSEC)
     light = home.path / "drop" / "m42-1.fits"
     fits.delval(light, "BIASSEC")
     code, _ = run_until_idle(home)

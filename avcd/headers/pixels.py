@@ -18,6 +18,7 @@ from avcd.frame import Card
 from avcd.headers.archives import member_bytes
 from avcd.headers.cards import COMMENTARY
 from avcd.headers.identity import STORED, is_content, pixel_hash
+from avcd.headers.layout import StoredPixels
 from avcd.headers.structure import Part
 
 _CONTROL_BYTES = re.compile(rb"[\x00-\x1f\x7f]")
@@ -60,6 +61,39 @@ def read_pixels(path: Path, member: str, hdu: int, limits: Limits | None = None)
         image = image[0]
     if image.ndim != 2:
         raise FrameError(f"{name}: HDU {hdu} is no 2-D image (shape {image.shape})")
+    return image, header
+
+
+def read_plain(path: Path, stored: StoredPixels) -> tuple[np.ndarray, fits.Header] | None:
+    """The first image of an uncompressed file as `read_pixels` reads it, in a fraction of the time.
+
+    Parameters
+    ----------
+    stored
+        Where its pixels lie, as `avcd.headers.layout.locate_pixels` says.
+
+    Returns
+    -------
+    (data, header) or None
+        None where there is anything about the file that takes more care. The header has its structural cards as they
+        stand in the file.
+    """
+    with path.open("rb") as stream:
+        block = stream.read(stored.start)
+        if not block.isascii() or _CONTROL_BYTES.search(block):
+            return None
+        pixels = np.fromfile(stream, np.dtype(stored.stored), stored.shape[0] * stored.shape[1])
+    if pixels.size < stored.shape[0] * stored.shape[1]:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            header = readable_header(fits.Header.fromfile(io.BytesIO(block)))
+        except (OSError, ValueError, fits.VerifyError):  # told with its reason by whoever reads it with care
+            return None
+    image = pixels.astype(np.float32).reshape(stored.shape)
+    if stored.zero:
+        image += np.float32(stored.zero)
     return image, header
 
 

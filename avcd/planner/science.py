@@ -107,7 +107,7 @@ def plan_science(builder: PlanBuilder) -> None:
             if spec:
                 reduced[frame.id] = spec
         complete = [one for one in frames if one.id in members]  # none where all of them were rejected since
-        if complete:
+        if complete and builder.processing.stacks:
             _plan_combined(builder, subject, complete, reduced)
 
 
@@ -157,7 +157,7 @@ def _plan_reduced(
         reason=reason,
         **about,
     )
-    if spec:
+    if spec and builder.processing.sources:
         builder.spec(
             ProductKind.SOURCES,
             f"sources:{frame.id}",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import astropy.units as u
-import ccdproc
 import numpy as np
 from astropy.nddata import StdDevUncertainty
 
@@ -18,6 +17,7 @@ from avcd.reduction.cosmic import find_cosmic_rays
 from avcd.reduction.cosmic_median import find_by_median, median_parameters
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
+from avcd.reduction.prepared import hot_pixels_of, level_of, response_of
 from avcd.reduction.repair import repair_pixels
 from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
 
@@ -77,10 +77,12 @@ class Reduced:
 
 @dataclass
 class _Run:
-    """A reduction under way."""
+    """A reduction under way: pixels, their variance and mask plane are its own, and changed in place."""
 
-    ccd: CCDData
+    data: np.ndarray
+    variance: np.ndarray
     mask: np.ndarray
+    unit: u.UnitBase
     steps: list[Mapping[str, Any]] = field(default_factory=list)
     applied: set[str] = field(default_factory=set)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -90,6 +92,18 @@ class _Run:
     def take_mask(self, master: CCDData) -> None:
         if master.mask is not None:
             self.mask |= np.asarray(master.mask, dtype=np.uint16)
+
+    def as_ccd(self) -> CCDData:
+        """As it is now; pixels and mask are shared."""
+        uncertainty = StdDevUncertainty(np.sqrt(self.variance))
+        return CCDData(self.data, unit=self.unit, mask=self.mask, uncertainty=uncertainty)
+
+    def take(self, found: CCDData) -> None:
+        """Go on with what another stage has made of it."""
+        self.data = np.asarray(found.data)
+        self.mask = np.asarray(found.mask)
+        if found.uncertainty is not None:
+            self.variance = np.square(found.uncertainty.array)
 
     def step(self, name: str, **details: Any) -> None:
         self.steps.append({"step": name, **details})
@@ -130,8 +144,15 @@ def reduce_frame(
             raise ProcessingError(f"the {name} has shape {master.data.shape}, the frame {raw.data.shape}")
     if masters.bad_pixels is not None and masters.bad_pixels.shape != raw.data.shape:
         raise ProcessingError(f"the bad pixels have shape {masters.bad_pixels.shape}, the frame {raw.data.shape}")
+    with np.errstate(over="ignore", invalid="ignore"):  # through a delivered master: what comes of it is masked
+        return _reduce(raw, masters, detector, exposure_s, params)
+
+
+def _reduce(
+    raw: CCDData, masters: Masters, detector: Detector, exposure_s: float | None, params: Mapping[str, Any]
+) -> Reduced:
     run = _start(raw, detector, params)
-    _add_noise(run, detector, _zero_level(masters, detector), _bare(raw))
+    _add_noise(run, detector, _zero_level(masters, detector), raw.uncertainty)
     if masters.bias is not None and not _dark_brings_bias(masters):
         _subtract_bias(run, masters)
     if masters.dark is not None:
@@ -141,13 +162,12 @@ def reduce_frame(
     if masters.bad_pixels is not None:
         run.mask |= np.asarray(masters.bad_pixels, dtype=np.uint16)
         run.step("bad pixels masked", pixels=int(np.count_nonzero(masters.bad_pixels)))
-    if detector.gain_e_per_adu and run.ccd.unit == u.adu:
-        run.ccd = ccdproc.gain_correct(run.ccd, detector.gain_e_per_adu * u.electron / u.adu)
-        run.step("gain", e_per_adu=detector.gain_e_per_adu)
-    elif run.ccd.unit == u.adu:
+    if detector.gain_e_per_adu and run.unit == u.adu:
+        _apply_gain(run, detector.gain_e_per_adu)
+    elif run.unit == u.adu:
         run.warnings.append("the gain is not known: pixels stay in adu, and photon noise is not in the uncertainty")
     if masters.flat is not None:
-        run.metrics |= measure_sky_gradient(run.ccd.data, run.mask != 0)
+        run.metrics |= measure_sky_gradient(run.data, run.mask != 0)
     if params["repair"] != "none":
         _repair(run, params)
     if params["cosmic_rays"] == "median":
@@ -168,9 +188,9 @@ def _start(raw: CCDData, detector: Detector, params: Mapping[str, Any]) -> _Run:
         saturated = float(params["full_well_fraction"]) * detector.saturation_adu - (detector.overscan_adu or 0.0)
         mask[data >= saturated] |= np.uint16(MaskBit.SATURATED)
     data[~np.isfinite(data)] = 0
-    run = _Run(CCDData(data, unit=raw.unit), mask)
+    run = _Run(data, np.empty_like(data), mask, raw.unit)
     if detector.pedestal_adu:
-        run.ccd = CCDData(data + np.float32(detector.pedestal_adu), unit=raw.unit)
+        data += np.float32(detector.pedestal_adu)
         run.step("pedestal added", adu=detector.pedestal_adu)
     return run
 
@@ -183,11 +203,7 @@ def _dark_brings_bias(masters: Masters) -> bool:
         return masters.dark_has_bias
     if masters.bias is None:
         return True
-    return _level(masters.dark.data) > _BIAS_SHARE * _level(masters.bias.data)
-
-
-def _level(values: np.ndarray) -> float:
-    return float(np.median(values[np.isfinite(values)]))
+    return level_of(masters.dark) > _BIAS_SHARE * level_of(masters.bias)
 
 
 def _zero_level(masters: Masters, detector: Detector) -> np.ndarray | None:
@@ -203,45 +219,36 @@ def _zero_level(masters: Masters, detector: Detector) -> np.ndarray | None:
 def _subtract_bias(run: _Run, masters: Masters) -> None:
     bias = masters.bias
     assert bias is not None
-    plain = _plain(bias, run.ccd)
-    if masters.dark is not None and masters.dark_less_bias:
-        plain.uncertainty = None  # reckoned with the dark's
-    run.ccd = ccdproc.subtract_bias(run.ccd, plain)
+    run.data -= bias.data
+    if bias.uncertainty is not None and not (masters.dark is not None and masters.dark_less_bias):
+        run.variance += np.square(bias.uncertainty.array)  # else it is reckoned with the dark's
     run.take_mask(bias)
     run.applied.add("bias")
-    run.step("bias subtracted", level=round(_level(bias.data), 3))
-
-
-def _plain(master: CCDData, like: CCDData) -> CCDData:
-    """A master without its mask (planes are carried apart: ccdproc knows only true and false), in the frame's unit."""
-    return CCDData(master.data, unit=like.unit, uncertainty=_bare(master))
-
-
-def _bare(master: CCDData) -> StdDevUncertainty | None:
-    """A master's uncertainty without the unit it was bound to."""
-    return None if master.uncertainty is None else StdDevUncertainty(master.uncertainty.array)
+    run.step("bias subtracted", level=round(level_of(bias), 3))
 
 
 def _add_noise(run: _Run, detector: Detector, zero_level: np.ndarray | None, brought: StdDevUncertainty | None) -> None:
     """The raw frame's own noise: photons, where a gain says how many there are, and read-out."""
-    data, unit = run.ccd.data, run.ccd.unit
-    gain = detector.gain_e_per_adu if unit == u.adu else 1.0
+    gain = detector.gain_e_per_adu if run.unit == u.adu else 1.0
     if detector.read_noise_e is not None and gain:
         read_noise = detector.read_noise_e / gain
-    elif detector.read_noise_adu is not None and unit == u.adu:
+    elif detector.read_noise_adu is not None and run.unit == u.adu:
         read_noise = detector.read_noise_adu
     else:
-        read_noise = mad_sigma(np.diff(data, axis=1)) / np.sqrt(2)
+        read_noise = mad_sigma(np.diff(run.data, axis=1)) / np.sqrt(2)
         run.warnings.append("the read noise is not known: the frame's own pixel-to-pixel scatter stands for it")
         gain = None  # that scatter holds the sky's photon noise already
-    variance = np.full(data.shape, read_noise**2, np.float32)
     if gain and zero_level is not None:
-        variance += np.maximum(data - zero_level, 0) / np.float32(gain)
-    elif gain:
-        run.warnings.append("the bias is still in the pixels: photon noise is not in the uncertainty")
+        np.subtract(run.data, zero_level, out=run.variance)
+        np.maximum(run.variance, 0, out=run.variance)
+        run.variance /= np.float32(gain)
+        run.variance += np.float32(read_noise**2)
+    else:
+        run.variance[...] = read_noise**2
+        if gain:
+            run.warnings.append("the bias is still in the pixels: photon noise is not in the uncertainty")
     if brought is not None:
-        variance += np.square(brought.array)
-    run.ccd = CCDData(data, unit=unit, uncertainty=StdDevUncertainty(np.sqrt(variance)))
+        run.variance += np.square(brought.array)
     run.metrics["read_noise"] = float(read_noise)
 
 
@@ -253,20 +260,18 @@ def _subtract_dark(run: _Run, masters: Masters, exposure_s: float | None) -> Non
         holds = "holds" if brings_bias else "does not hold"
         run.warnings.append(f"the dark does not say whether its bias is in it; by its level it {holds} it")
     scale = _dark_scale(exposure_s, masters.dark_exposure_s, brings_bias)
-    uncertainty = _bare(dark)
-    if uncertainty is not None:
-        variance = np.square(uncertainty.array * scale)
+    run.data -= dark.data * np.float32(scale)
+    if dark.uncertainty is not None:
+        variance = np.square(dark.uncertainty.array * np.float32(scale))
         bias = None if brings_bias or not masters.dark_less_bias else masters.bias
         if bias is not None and bias.uncertainty is not None:
             # frame - bias - scale * (raw dark - bias): the bias counts (1 - scale) times, not once and scale times.
-            variance += (1 - 2 * scale) * np.square(bias.uncertainty.array)
-        uncertainty = StdDevUncertainty(np.sqrt(np.maximum(variance, 0)))
-    scaled = CCDData(dark.data * np.float32(scale), unit=run.ccd.unit, uncertainty=uncertainty)
-    seconds = (exposure_s or 1.0) * u.s  # scaled already, masks and uncertainty with it
-    run.ccd = ccdproc.subtract_dark(run.ccd, scaled, dark_exposure=seconds, data_exposure=seconds, exposure_unit=u.s)
+            variance += np.float32(1 - 2 * scale) * np.square(bias.uncertainty.array)
+            np.maximum(variance, 0, out=variance)
+        run.variance += variance
     # Now: later the search for cosmic rays takes some of what is left for its own.
     saturated = (run.mask & np.uint16(MaskBit.SATURATED | MaskBit.NON_FINITE)) != 0
-    run.metrics |= measure_hot_residue(run.ccd.data, scaled.data, saturated)
+    run.metrics |= measure_hot_residue(run.data, hot_pixels_of(dark), saturated, scale)
     run.take_mask(dark)
     run.applied |= {"dark", "bias"} if brings_bias else {"dark"}
     run.step(
@@ -288,82 +293,82 @@ def _dark_scale(exposure_s: float | None, dark_s: float | None, brings_bias: boo
 
 
 def _divide_flat(run: _Run, flat: CCDData) -> None:
-    lit = np.isfinite(flat.data) & (flat.data > 0)
-    good = lit if flat.mask is None else lit & (np.asarray(flat.mask) == 0)
-    if not good.any():
-        raise ProcessingError("the flat has no usable pixel")
-    norm = _level(flat.data[good])
-    usable = np.where(lit, flat.data, norm).astype(np.float32)
-    run.mask[~lit] |= np.uint16(MaskBit.DEAD)
-    plain = CCDData(usable, unit=u.dimensionless_unscaled, uncertainty=_bare(flat))
-    run.ccd = ccdproc.flat_correct(run.ccd, plain, norm_value=norm)
+    response = response_of(flat)
+    run.mask[response.unlit] |= np.uint16(MaskBit.DEAD)
+    run.data /= response.relative
+    run.variance /= response.relative
+    run.variance /= response.relative
+    if response.variance is not None:
+        run.variance += np.square(run.data) * response.variance
     run.take_mask(flat)
     run.applied.add("flat")
-    run.step("flat divided", norm=round(norm, 6))
+    run.step("flat divided", norm=round(response.norm, 6))
+
+
+def _apply_gain(run: _Run, gain: float) -> None:
+    run.data *= np.float32(gain)
+    run.variance *= np.float32(gain) ** 2
+    run.unit = u.electron
+    run.step("gain", e_per_adu=gain)
 
 
 def _repair(run: _Run, params: Mapping[str, Any]) -> None:
-    whole = CCDData(run.ccd.data, unit=run.ccd.unit, mask=run.mask, uncertainty=run.ccd.uncertainty)
-    found, counts = repair_pixels(whole, params)
-    run.ccd = CCDData(found.data, unit=found.unit, uncertainty=found.uncertainty)
-    run.mask = np.asarray(found.mask)
+    found, counts = repair_pixels(run.as_ccd(), params)
+    run.take(found)
     run.metrics |= counts
     run.step("bad pixels replaced", method=params["repair"], **{name: int(count) for name, count in counts.items()})
 
 
 def _clean_cosmic_rays(run: _Run, detector: Detector, params: Mapping[str, Any]) -> None:
     """Cosmic rays masked and replaced; all figures in the unit of the pixels."""
-    electrons = run.ccd.unit == u.electron
+    electrons = run.unit == u.electron
     gain = detector.gain_e_per_adu or 1.0
     # What the noise model sqrt(signal + readnoise^2) wants: with a gain the read noise in electrons; without one the
     # sky's whole scatter, since adu do not follow Poisson statistics. That finds fewer cosmic rays, not false ones.
     if electrons:
         noise = detector.read_noise_e or (detector.read_noise_adu or run.metrics["read_noise"]) * gain
     else:
-        noise = max(mad_sigma(run.ccd.data), run.metrics["read_noise"])
+        noise = max(mad_sigma(run.data), run.metrics["read_noise"])
     above = None if detector.saturation_adu is None else detector.saturation_adu - (detector.overscan_adu or 0.0)
     saturation = np.inf if above is None else above * (gain if electrons else 1.0)
-    struck, data = find_cosmic_rays(run.ccd.data, run.mask != 0, float(noise), saturation, params)
+    struck, data = find_cosmic_rays(run.data, run.mask != 0, float(noise), saturation, params)
     _replace_struck(run, struck, data)
 
 
 def _clean_by_median(run: _Run, params: Mapping[str, Any]) -> None:
-    assert run.ccd.uncertainty is not None
-    error = np.maximum(run.ccd.uncertainty.array, np.finfo(np.float32).tiny)
-    struck, data = find_by_median(run.ccd.data, error, run.mask != 0, **median_parameters(params))
+    error = np.maximum(np.sqrt(run.variance), np.finfo(np.float32).tiny)
+    struck, data = find_by_median(run.data, error, run.mask != 0, **median_parameters(params))
     _replace_struck(run, struck, data)
 
 
 def _replace_struck(run: _Run, struck: np.ndarray, data: np.ndarray) -> None:
     run.mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
-    run.ccd = CCDData(data, unit=run.ccd.unit, uncertainty=run.ccd.uncertainty)
+    run.data = data
     run.metrics["cosmic_ray_px"] = float(np.count_nonzero(struck))
     run.step("cosmic rays replaced", pixels=int(np.count_nonzero(struck)))
 
 
 def _measure_background(run: _Run, params: Mapping[str, Any]) -> None:
     """The smooth sky kept, and taken off where the recipe says so."""
-    whole = CCDData(run.ccd.data, unit=run.ccd.unit, mask=run.mask, uncertainty=run.ccd.uncertainty)
+    whole = run.as_ccd()
     found = estimate_background(
         whole, box_px=int(params["background_box_px"]), filter_boxes=int(params["background_filter_boxes"])
     )
     run.background = found.level
     subtracted = params["background"] == "subtract"
     if subtracted:
-        less = subtract_background(whole, found)
-        run.ccd = CCDData(less.data, unit=less.unit, uncertainty=less.uncertainty)
+        run.data = subtract_background(whole, found).data
         run.metrics["background_subtracted"] = found.median
     name = "background subtracted" if subtracted else "background measured"
     run.step(name, median=round(found.median, 4), scatter=round(found.sigma, 4), box_px=params["background_box_px"])
 
 
 def _finish(run: _Run) -> Reduced:
-    data = np.array(run.ccd.data, dtype=np.float32)
-    uncertainty = np.array(run.ccd.uncertainty.array, dtype=np.float32)
+    data, uncertainty = run.data, np.sqrt(run.variance)
     broken = ~np.isfinite(data) | ~np.isfinite(uncertainty)  # through a delivered master
     run.mask[broken] |= np.uint16(MaskBit.NON_FINITE)
     data[broken] = 0
     uncertainty[broken] = 0
-    ccd = CCDData(data, unit=run.ccd.unit, mask=run.mask, uncertainty=StdDevUncertainty(uncertainty))
+    ccd = CCDData(data, unit=run.unit, mask=run.mask, uncertainty=StdDevUncertainty(uncertainty))
     run.metrics["masked_fraction"] = float(np.count_nonzero(run.mask)) / run.mask.size
     return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings), run.background)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from avcd.reduction.noise import mad_sigma
+from avcd.reduction.survivors import MAD_TO_SIGMA
 
 _HOT_SIGMA = 8.0  # above the pixels around, in the dark's scatter
 _MOST_HOT = 4000
 _FEWEST_HOT = 20
 _STRONG = 3.0  # a hot pixel's excess over the frame's own noise, from which on it says something
 _CONTROLS = 4000
+_SPARE = 2  # so many more are remembered of a dark, for frames in which some are saturated
 _BORDER = 2  # the neighbourhood is five pixels wide
 _BLOCKS = 8  # along each side
 _FEWEST_BLOCKS = 16
-_BLOCK_PX = 10_000  # of a block are looked at
+_BLOCK_PX = 10_000  # of a block are looked at, a few more at most
 _CLIP = 3.0
 _PASSES = 4
 _REWEIGHTED = 20
@@ -23,7 +27,39 @@ _MEDIAN_SCATTER = 1.2533  # of a median of normal values, beside that of their m
 _ENOUGH_PX = 200_000
 
 
-def measure_hot_residue(data: np.ndarray, dark: np.ndarray, unusable: np.ndarray) -> dict[str, float]:
+@dataclass(frozen=True)
+class HotPixels:
+    """A dark's hot pixels, the hottest first, and ordinary ones: flat indices, and how far each stands out, in its unit."""
+
+    hot: np.ndarray
+    taken: np.ndarray
+    controls: np.ndarray
+
+
+def find_hot(dark: np.ndarray) -> HotPixels | None:
+    """Where a dark is hot, and where it is not; None of one too small to tell.
+
+    Parameters
+    ----------
+    dark : shape (ny, nx)
+    """
+    if min(dark.shape) <= 4 * _BORDER:
+        return None
+    excess = _sticking_out(dark)
+    sigma = mad_sigma(excess.ravel()[:: max(1, excess.size // _ENOUGH_PX)])
+    inside = np.zeros(dark.shape, bool)
+    inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
+    inside &= np.isfinite(dark)
+    hot = np.flatnonzero(inside & (excess > _HOT_SIGMA * max(sigma, 1e-9)))
+    hot = hot[np.argsort(-excess.ravel()[hot], kind="stable")[: _SPARE * _MOST_HOT]]
+    controls = np.flatnonzero(inside & (np.abs(excess) <= _CLIP * sigma))
+    controls = controls[:: max(1, controls.size // (_SPARE * _CONTROLS))]
+    return HotPixels(hot, _above_surroundings(dark, hot), controls)
+
+
+def measure_hot_residue(
+    data: np.ndarray, dark: HotPixels | None, unusable: np.ndarray, scale: float = 1.0
+) -> dict[str, float]:
     """How much of the hot pixels is left after the dark was subtracted.
 
     Every pixel that is hot in the dark is compared with those around it, in the dark and in the frame. What sticks out
@@ -32,10 +68,14 @@ def measure_hot_residue(data: np.ndarray, dark: np.ndarray, unusable: np.ndarray
 
     Parameters
     ----------
-    data, dark : shape (ny, nx), one unit
-        The frame after subtraction, and what was subtracted.
+    data : shape (ny, nx)
+        The frame after subtraction.
+    dark
+        As `find_hot` has it, in the unit of the frame.
     unusable : shape (ny, nx), bool
         Pixels that say nothing, such as saturated ones.
+    scale
+        What the dark was multiplied with before it was subtracted.
 
     Returns
     -------
@@ -43,18 +83,14 @@ def measure_hot_residue(data: np.ndarray, dark: np.ndarray, unusable: np.ndarray
         ``hot_residue``; ``hot_residue_sigma``: it over its error; ``hot_residue_px``: hot pixels it was measured on.
         Empty where fewer than twenty stand above the frame's noise.
     """
-    if min(data.shape) <= 4 * _BORDER:
+    if dark is None:
         return {}
-    excess = _sticking_out(dark)
-    sigma = mad_sigma(excess.ravel()[:: max(1, excess.size // _ENOUGH_PX)])
-    inside = np.zeros(data.shape, bool)
-    inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
-    inside &= ~unusable & np.isfinite(data) & np.isfinite(dark)
-    hot = np.flatnonzero(inside & (excess > _HOT_SIGMA * max(sigma, 1e-9)))
-    hot = hot[np.argsort(-excess.ravel()[hot], kind="stable")[:_MOST_HOT]]
-    controls = np.flatnonzero(inside & (np.abs(excess) <= _CLIP * sigma))
+    bad = unusable.ravel()
+    usable = ~bad[dark.hot]
+    hot, taken = dark.hot[usable][:_MOST_HOT], dark.taken[usable][:_MOST_HOT] * scale
+    controls = dark.controls[~bad[dark.controls]]
     controls = controls[:: max(1, controls.size // _CONTROLS)]
-    taken, left = _above_surroundings(dark, hot), _above_surroundings(data, hot)
+    left = _above_surroundings(data, hot)
     strong = taken > _STRONG * mad_sigma(_above_surroundings(data, controls))
     strong &= np.isfinite(left)
     if np.count_nonzero(strong) < _FEWEST_HOT:
@@ -114,7 +150,9 @@ def measure_sky_gradient(data: np.ndarray, unusable: np.ndarray) -> dict[str, fl
     for rows in np.array_split(np.arange(data.shape[0]), min(_BLOCKS, data.shape[0])):
         for columns in np.array_split(np.arange(data.shape[1]), min(_BLOCKS, data.shape[1])):
             here = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            level, sigma = _sky(data[here][~unusable[here]])
+            step = max(1, rows.size * columns.size // _BLOCK_PX)
+            values, bad = data[here].ravel()[::step], unusable[here].ravel()[::step]
+            level, sigma = _sky(values[~bad])
             blocks.append((rows.mean() / data.shape[0], columns.mean() / data.shape[1], level, sigma))
     y, x, levels, sigmas = np.array(blocks).T
     finite = np.isfinite(levels)
@@ -156,14 +194,36 @@ def _plane(x: np.ndarray, y: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray
 
 def _sky(values: np.ndarray) -> tuple[float, float]:
     """Level and scatter of the sky in a block: what is left when all that sticks out is clipped."""
-    kept = values[:: max(1, values.size // _BLOCK_PX)].astype(np.float64)
-    kept = kept[np.isfinite(kept)]
+    # Sorted once: clipping takes from both ends, and every middle is known by its place.
+    kept = np.sort(values[np.isfinite(values)]).astype(np.float64)
     for _ in range(_PASSES):
         if not kept.size:
             return float("nan"), float("nan")
-        middle, sigma = float(np.median(kept)), mad_sigma(kept)
-        inside = np.abs(kept - middle) <= _CLIP * sigma
-        if inside.all():
+        middle = float(kept[(kept.size - 1) // 2] + kept[kept.size // 2]) / 2
+        sigma = _sorted_deviation(kept, middle) * MAD_TO_SIGMA
+        first, last = np.searchsorted(kept, (middle - _CLIP * sigma, middle + _CLIP * sigma), side="left")
+        last += int(np.searchsorted(kept[last:], middle + _CLIP * sigma, side="right"))
+        if last - first == kept.size:
             break
-        kept = kept[inside]
+        kept = kept[first:last]
     return middle, sigma
+
+
+def _sorted_deviation(rising: np.ndarray, middle: float) -> float:
+    """The median absolute deviation of rising numbers from their median."""
+    above = int(np.searchsorted(rising, middle))
+    left, right = middle - rising[:above][::-1], rising[above:] - middle
+    return (_smallest(left, right, (rising.size - 1) // 2) + _smallest(left, right, rising.size // 2)) / 2
+
+
+def _smallest(one: np.ndarray, other: np.ndarray, rank: int) -> float:
+    """The number of a rank (from 0) among two arrays that both rise."""
+    low, high = max(0, rank + 1 - other.size), min(rank + 1, one.size)
+    while low < high:  # how many of the first are among the rank + 1 smallest
+        count = (low + high) // 2
+        if one[count] < other[rank - count]:
+            low = count + 1
+        else:
+            high = count
+    rest = rank + 1 - low
+    return float(max(one[low - 1] if low else -np.inf, other[rest - 1] if rest else -np.inf))

@@ -25,7 +25,7 @@ from avcd.stages import Opener, run_stage
 from avcd.work import Claim, JobInput, Published
 
 # The packages whose versions the promise of equal bytes holds for.
-_RECORDED = ("avcd", "numpy", "scipy", "astropy", "ccdproc", "astroscrappy", "sep", "reproject", "pillow")
+_RECORDED = ("avcd", "numpy", "scipy", "astropy", "astroscrappy", "sep", "reproject", "pillow")
 _PR_SET_PDEATHSIG = 1
 # One thread each: sums over threads come out in another order every time, and the pool already uses every core.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")

@@ -40,4 +40,6 @@ def run_stage(claim: Claim, open_input: Opener, memory_bytes: int) -> Output:
     AvcdError
         ProcessingError when the inputs cannot give this product; FrameError when one cannot be read.
     """
+    if claim.spec.kind is not ProductKind.REDUCED:  # what combines frames wants all of its memory
+        import_module("avcd.stages.inputs").forget_masters()
     return stage_of(claim.spec.kind)(Work(claim, open_input, memory_bytes))

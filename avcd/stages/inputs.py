@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from astropy.io import fits
 from avcd.errors import ProcessingError
 from avcd.frame import Frame
 from avcd.headers.layout import locate_pixels
-from avcd.headers.pixels import read_pixels
+from avcd.headers.pixels import read_pixels, read_plain
 from avcd.products import read_image_product
 from avcd.reduction.combine import ArraySource, FileSource, FrameSource
 from avcd.reduction.planes import CCDData
@@ -24,7 +25,10 @@ from avcd.work import JobInput
 
 def read_raw(work: Work, one: JobInput) -> tuple[np.ndarray, fits.Header]:
     """Pixels (float32, shape (ny, nx)) and header of a frame, read in place."""
-    return read_pixels(work.open(one), one.member, one.hdu)
+    path = work.open(one)
+    stored = None if one.member or one.hdu or one.origin == "product" else locate_pixels(path, one.hdu)
+    quick = None if stored is None else read_plain(path, stored)
+    return quick or read_pixels(path, one.member, one.hdu)
 
 
 def read_mask(work: Work, one: JobInput) -> np.ndarray | None:
@@ -33,14 +37,52 @@ def read_mask(work: Work, one: JobInput) -> np.ndarray | None:
 
 
 def read_ccd(work: Work, one: JobInput | None) -> CCDData | None:
-    """A master, delivered or built, as CCDData with the mask plane (uint16) and uncertainty it has; None for None."""
+    """A master, delivered or built, as CCDData with the mask plane (uint16) and uncertainty it has; None for None.
+
+    One that avcd built is shared with later jobs: its planes are read-only.
+    """
     if one is None:
         return None
     if one.origin == "frame":
         data, _ = read_raw(work, one)
         unit = (one.frame.bunit if one.frame else None) or "adu"
         return CCDData(data, unit="electron" if unit.lower().startswith("e") else "adu")
-    return read_product(work, one)
+    return _held(work, one)
+
+
+# Masters of the last jobs of this process, the least used first: a night's frames are reduced with the same few.
+_masters: OrderedDict[tuple[str, str], CCDData] = OrderedDict()
+_MASTERS_PART = 2  # of a job's memory
+
+
+def _held(work: Work, one: JobInput) -> CCDData:
+    """One of avcd's masters, which nobody may change: read once for many frames, while there is room."""
+    key = str(work.open(one)), one.sha256
+    found = _masters.pop(key, None)
+    if found is None:
+        found = read_product(work, one)
+        planes = [found.data, found.mask, found.uncertainty.array if found.uncertainty is not None else None]
+        for plane in planes:
+            if plane is not None:
+                plane.setflags(write=False)
+    _masters[key] = found
+    while len(_masters) > 1 and sum(map(_bytes_of, _masters.values())) * _MASTERS_PART > work.memory_bytes:
+        _masters.popitem(last=False)
+    return found
+
+
+def forget_masters() -> None:
+    """Give back the memory of what was read for earlier jobs."""
+    _masters.clear()
+
+
+def _bytes_of(ccd: CCDData) -> int:
+    """Of its planes, and of as much again that is worked out of them."""
+    return 2 * sum(
+        one.nbytes
+        for one in (ccd.data, ccd.mask, ccd.uncertainty.array if ccd.uncertainty is not None else None)
+        if one is not None
+    )
 
 
 def read_product(work: Work, one: JobInput) -> CCDData:
@@ -63,7 +105,7 @@ def measured_read_noise(work: Work) -> float | None:
 
 
 @contextmanager
-def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSource]]:
+def row_sources(work: Work, inputs: Sequence[JobInput], readout: Readout | None = None) -> Iterator[list[FrameSource]]:
     """Raw frames as row sources for combination, less their overscan and cut, in bounded memory.
 
     Rows of uncompressed frames are read from their files as they are needed. Of the others, what fits into the job's
@@ -85,8 +127,7 @@ def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSo
                 np.save(path, image)
                 image = np.load(path, mmap_mode="r")
             sources[index] = ArraySource(image, read_mask(work, inputs[index]))
-        readout = Readout.of(work.claim.spec.parameters)
-        yield [readout.of_rows(sources[index]) for index in range(len(inputs))]
+        yield [(readout or Readout()).of_rows(sources[index]) for index in range(len(inputs))]
         sources.clear()
 
 

@@ -21,7 +21,7 @@ from avcd.work import JobInput
 def build_bias(work: Work) -> Output:
     """A master bias: see `avcd.reduction.masters.build_master_bias`."""
     raw = work.inputs("raw")
-    with row_sources(work, raw) as sources:
+    with row_sources(work, raw, Readout.of(work.claim.spec.parameters)) as sources:
         master = build_master_bias(
             sources,
             work.claim.spec.parameters,
@@ -36,7 +36,7 @@ def build_dark(work: Work) -> Output:
     raw = work.inputs("raw")
     check_masters(work)
     bias = read_ccd(work, work.input("bias"))
-    with row_sources(work, raw) as sources:
+    with row_sources(work, raw, Readout.of(work.claim.spec.parameters)) as sources:
         master = build_master_dark(
             sources,
             bias,
@@ -56,7 +56,7 @@ def build_flat(work: Work) -> Output:
     raw = work.inputs("raw")
     check_masters(work)
     bias, dark = read_ccd(work, work.input("bias")), read_ccd(work, work.input("dark"))
-    with row_sources(work, raw) as sources:
+    with row_sources(work, raw, Readout.of(work.claim.spec.parameters)) as sources:
         master = build_master_flat(
             sources,
             bias,

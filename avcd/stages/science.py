@@ -42,10 +42,13 @@ def reduce_science(work: Work) -> Output:
     reduced = _calibrate(work, frame, raw, overscan_adu)
     ccd = reduced.ccd
     saturation = _saturation(frame, ccd, overscan_adu)
-    sources = detect(ccd, parameters, saturation)
-    metrics = {**reduced.metrics, **measure_quality(ccd.data, ccd.mask, sources, frame.pixel_scale_arcsec)}
+    metrics: dict[str, Any] = dict(reduced.metrics)
+    solution = None
     header = inherit(raw_header, keep_world=False)
-    solution = _solve(frame, ccd, sources, raw_header, parameters)
+    if parameters["quality"] or parameters["solve"]:
+        sources = detect(ccd, parameters, saturation)
+        metrics |= measure_quality(ccd.data, ccd.mask, sources, frame.pixel_scale_arcsec)
+        solution = _solve(frame, ccd, sources, raw_header, parameters)
     notes = [*reduced.warnings, *_residue_warnings(work, reduced.metrics, parameters)]
     if solution is not None:
         metrics |= _solution_metrics(solution)
@@ -146,7 +149,8 @@ def _mask_of(work: Work, one: JobInput | None) -> np.ndarray | None:
         return None
     if one.origin == "frame":
         return np.where(read_raw(work, one)[0] != 0, np.uint16(MaskBit.USER), np.uint16(0))
-    return read_product(work, one).mask
+    found = read_ccd(work, one)
+    return None if found is None else found.mask
 
 
 def _saturation(frame: Frame, ccd: CCDData, overscan_adu: float | None) -> float | None:

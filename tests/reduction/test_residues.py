@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.nddata import StdDevUncertainty
 
 from avcd.reduction.calibrate import Detector, Masters, reduce_frame
 from avcd.reduction.combine import ArraySource
 from avcd.reduction.masters import build_master_bias, build_master_dark, build_master_flat
+from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
-from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
+from avcd.reduction.residues import _sky, find_hot, measure_hot_residue, measure_sky_gradient
 from avcd.simulate.camera import Camera
 
 SECONDS = 60.0
@@ -105,8 +107,8 @@ def test_a_nebula_is_no_slope(row, column, slope):
 def test_what_cannot_be_measured_is_left_out():
     flat = np.random.default_rng(1).normal(5, 1, (100, 100))
     nothing = np.zeros((100, 100), bool)
-    assert measure_hot_residue(flat, flat, nothing) == {}  # no pixel is hot
-    assert measure_hot_residue(flat[:5, :5], flat[:5, :5], nothing[:5, :5]) == {}
+    assert measure_hot_residue(flat, find_hot(flat), nothing) == {}  # no pixel is hot
+    assert measure_hot_residue(flat[:5, :5], find_hot(flat[:5, :5]), nothing[:5, :5]) == {}
     assert measure_sky_gradient(flat, ~nothing) == {}
     assert measure_sky_gradient(flat - 50, nothing) == {}  # no sky above zero
     assert measure_sky_gradient(flat[:2, :2], nothing[:2, :2]) == {}
@@ -118,7 +120,7 @@ def test_pixels_that_say_nothing_take_no_part(camera, masters):
     left = dark * 3 + np.random.default_rng(1).normal(0, 3, SHAPE)
     half = hot & (np.cumsum(hot).reshape(SHAPE) % 2 == 0)
     left[half] = 1e6  # saturated in the frame
-    assert measure_hot_residue(left, dark, half)["hot_residue"] == pytest.approx(3, rel=0.05)
+    assert measure_hot_residue(left, find_hot(dark), half)["hot_residue"] == pytest.approx(3, rel=0.05)
 
 
 def test_values_that_are_none_disturb_nothing(camera, masters):
@@ -130,5 +132,53 @@ def test_values_that_are_none_disturb_nothing(camera, masters):
     frame[::50, ::50] = np.inf
     dark[5::60, 5::60] = np.nan
     dark[7::60, 7::60] = -np.inf
-    assert measure_hot_residue(frame, dark, mask)["hot_residue"] == pytest.approx(0.5, abs=0.03)
+    assert measure_hot_residue(frame, find_hot(dark), mask)["hot_residue"] == pytest.approx(0.5, abs=0.03)
     assert measure_sky_gradient(frame, mask)["sky_gradient"] < 0.01
+
+
+def test_a_sky_is_the_clipped_median_however_it_is_found():
+    rng = np.random.default_rng(3)
+    for size in (0, 1, 2, 5, 100, 9999):
+        values = np.rint(rng.normal(100, 7, size)).astype(np.float32)
+        values[::9] += 500
+        kept = values.astype(np.float64)
+        for _ in range(4):
+            if not kept.size:
+                break
+            middle, sigma = np.median(kept), mad_sigma(kept)
+            kept = kept[np.abs(kept - middle) <= 3 * sigma]
+        expected = (middle, sigma) if size else (np.nan, np.nan)
+        np.testing.assert_allclose(_sky(values), expected, rtol=1e-12)
+
+
+def test_what_is_remembered_of_a_master_changes_nothing(parameters):
+    rng = np.random.default_rng(5)
+    shape = (90, 100)
+    raw = CCDData(rng.normal(1300, 20, shape).astype(np.float32), unit="adu")
+
+    def masters(*, writeable):
+        planes = [
+            np.full(shape, 1000),
+            np.where(rng_of(1).random(shape) < 0.01, 300, 20),
+            rng_of(2).normal(1, 0.02, shape),
+        ]
+        made = [
+            CCDData(one.astype(np.float32), unit="adu", uncertainty=StdDevUncertainty(np.full(shape, 0.01, np.float32)))
+            for one in planes
+        ]
+        for one in made:
+            one.data.setflags(write=writeable)
+        return Masters(bias=made[0], dark=made[1], dark_exposure_s=60, dark_has_bias=False, flat=made[2])
+
+    quiet = {**parameters["reduced"], "cosmic_rays": "none"}
+    known, held = Detector(1.5, 9.0), masters(writeable=False)
+    expected = reduce_frame(raw, masters(writeable=True), known, 30.0, quiet)
+    for _ in range(2):
+        found = reduce_frame(raw, held, known, 30.0, quiet)
+        np.testing.assert_array_equal(found.ccd.data, expected.ccd.data)
+        np.testing.assert_array_equal(found.ccd.uncertainty.array, expected.ccd.uncertainty.array)
+        assert (found.metrics, found.steps) == (expected.metrics, expected.steps)
+
+
+def rng_of(seed):
+    return np.random.default_rng(seed)
