@@ -51,13 +51,15 @@ def read_ccd(work: Work, one: JobInput | None) -> CCDData | None:
 
 
 # Masters of the last jobs of this process, the least used first: a night's frames are reduced with the same few.
-_masters: OrderedDict[tuple[str, str], CCDData] = OrderedDict()
+_masters: OrderedDict[tuple[str, str, int, int], CCDData] = OrderedDict()
 _MASTERS_PART = 2  # of a job's memory
 
 
 def _held(work: Work, one: JobInput) -> CCDData:
     """One of avcd's masters, which nobody may change: read once for many frames, while there is room."""
-    key = str(work.open(one)), one.sha256
+    path = work.open(one)
+    stat = path.stat()
+    key = str(path), one.sha256, stat.st_mtime_ns, stat.st_size
     found = _masters.pop(key, None)
     if found is None:
         found = read_product(work, one)

@@ -68,7 +68,8 @@ def combine_observation(work: Work) -> Output:
             for name in sorted({one.method for one in found})
         },
     }
-    return image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state)
+    planes = {"COUNT": stacked.coverage} if work.claim.spec.parameters["counts"] else {}
+    return image_output(work, ccd, header, metrics, warnings=tuple(notes), planes=planes, wcs=state)
 
 
 def reference_index(frames: list[CCDData], ordered: list[JobInput]) -> int:

@@ -368,4 +368,4 @@ def test_the_smooth_sky_is_kept_beside_the_frame_or_taken_off(parameters):
     assert abs(np.median(taken.ccd.data)) < 1
     assert taken.ccd.data[100, 90] == pytest.approx(5000, rel=0.1)
     np.testing.assert_array_equal(taken.ccd.uncertainty.array, found["none"].ccd.uncertainty.array)
-    assert taken.metrics["background_subtracted"] == pytest.approx(np.median(sky), rel=0.02)
+    assert taken.metrics["background_subtracted"] == pytest.approx(np.median(sky), rel=0.05)
