@@ -131,6 +131,8 @@ class Processing(_Section):
     previews: bool = Field(
         True, description="make preview PNGs of every frame, master, reduced frame, stack and composite"
     )
+    sources: bool = Field(True, description="make a table of the stars of every reduced frame")
+    stacks: bool = Field(True, description="make stacks and colour pictures of complete observations")
     composites: tuple[str, ...] = Field(
         ("broadband", "narrowband"),
         description="the colour pictures of every observation, as far as its filters make them: broadband, narrowband, "

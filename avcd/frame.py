@@ -175,6 +175,8 @@ class Frame:
     naxis1: int | None = None
     naxis2: int | None = None
     window: str | None = None  # "x0,y0" of a subframe, binned pixels; "0,0" when recorded as none
+    overscan_section: str | None = None  # "[x1:x2,y1:y2]", the frame's own pixels from 1; None: none, or not known
+    trim_section: str | None = None  # the part to keep, in the same way; None: all of it
     exposure_s: float | None = None
     set_temperature_c: float | None = None
     ccd_temperature_c: float | None = None

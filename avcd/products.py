@@ -1,7 +1,7 @@
 """Products on disk: avcd's FITS format, and publishing that is whole or not at all.
 
 A FITS product has the image as its primary HDU (float32, unit in BUNIT), then MASK (uint16 bit plane, its bits named
-in the header), UNCERT (float32, one standard deviation), PROVENANCE (one row an input) and PARAMETERS, then any
+in the header), UNCERT (float32, one standard deviation), COUNT and BACKGROUND where they were asked for, PROVENANCE (one row an input) and PARAMETERS, then any
 further tables. Every HDU carries CHECKSUM and DATASUM. Equal content gives equal bytes: nothing of time, host, path or
 attempt goes in.
 """
@@ -38,6 +38,8 @@ from avcd.work import PublishedFile
 _TEMPORARY = ".part"
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _PROVENANCE = ("role", "id", "name", "sha256")  # the columns of the table
+# Images that only some products have: how many inputs each pixel was made of; the smooth sky.
+PLANES: Mapping[str, type[np.generic]] = {"COUNT": np.uint16, "BACKGROUND": np.float32}
 # File systems allow 255 bytes; a temporary name is the product's with the token and more.
 _LONGEST_NAME = 150
 # What each mask bit means, in its card's comment.
@@ -60,7 +62,8 @@ class ImageContent:
     """An image product in memory.
 
     ``data`` float32 (ny, nx), ``mask`` uint16 of `MaskBit`, ``uncertainty`` one standard deviation in the same unit;
-    ``header`` the cards that describe it; ``provenance`` rows of role, id, name, sha256.
+    ``header`` the cards that describe it; ``provenance`` rows of role, id, name, sha256; ``planes``: further
+    images of the same shape, by their HDU's name (`PLANES`).
     """
 
     data: np.ndarray
@@ -71,6 +74,7 @@ class ImageContent:
     provenance: Sequence[Mapping[str, str]] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict)
+    planes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_ccd(self) -> CCDData:
         """As CCDData: the mask plane stays uint16; the WCS is set where the header has a celestial one."""
@@ -100,26 +104,28 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
         The planes differ in shape.
     """
     shape = content.data.shape
-    planes = {"MASK": content.mask, "UNCERT": content.uncertainty}
+    planes = {"MASK": content.mask, "UNCERT": content.uncertainty, **content.planes}
     for name, plane in planes.items():
         if plane is not None and plane.shape != shape:
             raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
-    primary = fits.PrimaryHDU(np.ascontiguousarray(content.data, dtype=np.float32), _as_written(content.header))
+    primary = fits.PrimaryHDU(_as_stored(content.data, np.float32), _as_written(content.header))
     primary.header["EXTNAME"] = "SCI"
     if content.unit:
         primary.header["BUNIT"] = content.unit
     hdus: list[Any] = [primary]
     if content.mask is not None:
-        mask = fits.ImageHDU(np.ascontiguousarray(content.mask, dtype=np.uint16), name="MASK")
+        mask = fits.ImageHDU(_as_stored(content.mask, np.uint16), name="MASK")
         for number, bit in enumerate(MaskBit):
             mask.header[f"MSKBIT{number}"] = (bit.name, f"{int(bit)}: {_BIT_MEANING[bit]}")
         hdus.append(mask)
     if content.uncertainty is not None:
-        uncertainty = fits.ImageHDU(np.ascontiguousarray(content.uncertainty, dtype=np.float32), name="UNCERT")
+        uncertainty = fits.ImageHDU(_as_stored(content.uncertainty, np.float32), name="UNCERT")
         uncertainty.header["UTYPE"] = ("STDDEV", "one standard deviation")
         if content.unit:
             uncertainty.header["BUNIT"] = content.unit
         hdus.append(uncertainty)
+    for name, plane in content.planes.items():
+        hdus.append(fits.ImageHDU(_as_stored(plane, PLANES[name]), name=name))
     hdus += _record_tables(content.provenance, content.parameters)
     hdus += [fits.BinTableHDU(table, name=name) for name, table in content.tables.items()]
     write_hdus(hdus, stream)
@@ -144,6 +150,11 @@ def write_table_fits(
         *_record_tables(provenance, parameters),
     ]
     write_hdus(hdus, stream)
+
+
+def _as_stored(plane: np.ndarray, kind: type[np.generic]) -> np.ndarray:
+    """A plane in FITS's order of bytes: astropy would turn each one round for every sum, and back."""
+    return np.ascontiguousarray(plane, dtype=np.dtype(kind).newbyteorder(">"))
 
 
 def _as_written(header: fits.Header) -> fits.Header:
@@ -219,7 +230,8 @@ def _content(hdus: fits.HDUList, pixels: bool) -> ImageContent:
         for name, hdu in by_name.items()
         if isinstance(hdu, fits.BinTableHDU) and name not in ("PROVENANCE", "PARAMETERS")
     }
-    return ImageContent(data, unit, mask, uncertainty, header, provenance, parameters, tables)
+    planes = {name: by_name[name].data.astype(kind) for name, kind in PLANES.items() if name in by_name}
+    return ImageContent(data, unit, mask, uncertainty, header, provenance, parameters, tables, planes)
 
 
 def _rows(hdu: Any) -> Any:

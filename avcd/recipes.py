@@ -7,6 +7,7 @@ home's badpixels/*.yaml name goes with the recipe of bad pixel masks, and into t
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,11 +45,76 @@ def _load(path: Path) -> Recipe:
         raise ConfigError(f"{path}: " + "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors())) from None
 
 
+# The parameters that are words, and what they may be.
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "method": ("mean", "median", "sum", "weighted"),
+    "rejection": ("mad", "std", "extrema", "range", "none"),
+    "scale": ("none", "median", "mean"),
+    "cosmic_rays": ("lacosmic", "median", "none"),
+    "background": ("none", "plane", "subtract"),
+    "repair": ("none", "median", "interpolation"),
+}
+# Numbers that are no less than this.
+_LEAST: Mapping[str, float] = {
+    "low_sigma": 0.0,
+    "high_sigma": 0.0,
+    "lowest": 0,
+    "highest": 0,
+    "minimum_frames": 1,
+    "response_sigma": 0.0,
+    "response_box_px": 1,
+    "cosmic_rays_stacked": 0,
+    "background_box_px": 1,
+    "background_filter_boxes": 1,
+    "cosmic_median_sigma": 0.0,
+    "cosmic_median_box_px": 1,
+    "cosmic_median_grow_px": 0,
+    "cosmic_median_replace_px": 0,
+}
+_SWITCHES = {"cosmic_rays": {True: "lacosmic", False: "none"}}  # words that were true and false once
+
+
+def checked_parameters(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's parameters laid over those it changes, each of the type and among the words that it may have.
+
+    Parameters
+    ----------
+    own
+        What is changed.
+    base
+        All parameters, with a value of the right type.
+
+    Raises
+    ------
+    ValueError
+        There is no such parameter, or it cannot have such a value; the message has what it can.
+    """
+    unknown = sorted(set(own) - set(base))
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: no such parameter; there are {sorted(base)}")
+    found = dict(base)
+    for name, value in own.items():
+        value = _SWITCHES.get(name, {}).get(value, value) if isinstance(value, bool) else value
+        like = base[name]
+        if isinstance(like, float) and type(value) is int:
+            value = float(value)
+        if type(value) is not type(like) and like is not None:
+            raise ValueError(f"{name} = {value!r}: {json.dumps(like)} is what such a value looks like")
+        if name in _WORDS and value not in _WORDS[name]:
+            raise ValueError(f"{name} = {value!r} is none of {', '.join(_WORDS[name])}")
+        if name in _LEAST and value < _LEAST[name]:
+            raise ValueError(f"{name} = {value!r}: it is at least {_LEAST[name]:g}")
+        found[name] = value
+    if found.get("low_level", -1.0) >= found.get("high_level", 0.0):
+        raise ValueError(f"low_level = {found['low_level']:g} is not below high_level = {found['high_level']:g}")
+    return found
+
+
 def load_recipes(home: Path | None = None) -> Recipes:
     """The recipe of every kind: the shipped ones, overridden by those in ``home``/recipes.
 
     A home's recipe may leave parameters out; they keep the shipped value. A parameter the shipped recipe does not
-    have is an error.
+    have is an error, and so is a value of another type, or a word that means nothing.
 
     Raises
     ------
@@ -59,10 +125,11 @@ def load_recipes(home: Path | None = None) -> Recipes:
     for path in sorted((home / "recipes").glob("*.toml")) if home else ():
         own = _load(path)
         base = recipes[own.kind]
-        unknown = sorted(set(own.parameters) - set(base.parameters))
-        if unknown:
-            raise ConfigError(f"{path}: {', '.join(unknown)}: no such parameter; there are {sorted(base.parameters)}")
-        recipes[own.kind] = own.model_copy(update={"parameters": {**base.parameters, **own.parameters}})
+        try:
+            parameters = checked_parameters(own.parameters, base.parameters)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        recipes[own.kind] = own.model_copy(update={"parameters": parameters})
     masks = recipes[ProductKind.BAD_PIXEL_MASK]
     recipes[ProductKind.BAD_PIXEL_MASK] = masks.model_copy(update={"named": _named_defects(home)})
     return recipes

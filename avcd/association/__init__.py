@@ -7,6 +7,7 @@ from avcd.association.loading import load_rules, read_rules
 from avcd.association.pool import Choice, Pool
 from avcd.association.rules import Rules, RuleSet
 from avcd.association.sessions import at_most, coherent, flat_is_too_short
+from avcd.association.trimming import readout_values, trimmed
 
 __all__ = [
     "KINDS",
@@ -26,4 +27,6 @@ __all__ = [
     "kind_of",
     "load_rules",
     "read_rules",
+    "readout_values",
+    "trimmed",
 ]

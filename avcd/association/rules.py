@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from avcd.acceptance import Limits
-from avcd.errors import ConfigError
+from avcd.errors import ConfigError, ProcessingError
 from avcd.frame import Frame, canonical_json
+from avcd.sections import Section
 
 ROUNDING = 1 + 1e-9  # 90.1 - 90.0 is more than 0.1 to a computer: that must not decide
 _MOST_TIERS = 50
@@ -20,6 +21,16 @@ _MOST_TIERS = 50
 Number = Annotated[float, Field(strict=True)]  # "0.5" and true are no numbers
 Days = Annotated[float, Field(strict=True, gt=0)]
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+
+
+def _section(text: str) -> str:
+    try:
+        return str(Section.parse(text)) if text else text
+    except ProcessingError as error:
+        raise ValueError(str(error)) from None
+
+
+SectionText = Annotated[str, Field(strict=True), AfterValidator(_section)]
 Tiers = Annotated[tuple[Days, ...], Field(max_length=_MOST_TIERS)]
 
 
@@ -136,6 +147,22 @@ class Flat(_Part):
         return highest
 
 
+class Overscan(_Part):
+    """What becomes of the overscan. A section here is of unbinned pixels, and goes before what headers say."""
+
+    subtract: bool = Field(True, strict=True)
+    section: SectionText = ""
+    method: Literal["median", "mean"] = "median"
+    degree: int = Field(-1, ge=-1, le=20, strict=True)
+
+
+class Trim(_Part):
+    """Whether frames are cut, and to which part; see `Overscan`."""
+
+    cut: bool = Field(True, strict=True)
+    section: SectionText = ""
+
+
 class Masters(_Part):
     """Which frames make one master."""
 
@@ -152,6 +179,8 @@ class RuleSet(_Part):
     settings: SettingsTolerance = SettingsTolerance()
     age: Age = Age()
     flat: Flat = Flat()
+    overscan: Overscan = Overscan()
+    trim: Trim = Trim()
     masters: Masters = Masters()
     limits: Limits = Limits()
 

@@ -23,7 +23,7 @@ def flat_is_too_short(frame: Frame, rules: Rules) -> str:
 def coherent(frames: Iterable[Frame], rules: Rules) -> list[list[Frame]]:
     """The frames of one session, divided so that each part may become one master.
 
-    Within a part all frames have one size, and the temperatures of biases and darks (measured, else the set-point) lie
+    Within a part all frames have one size, overscan and part that is kept, and the temperatures of biases and darks (measured, else the set-point) lie
     within ``masters.temperature_spread_c`` of each other. The part that holds most frames is taken out first, of equal
     ones the coldest, then the largest of the rest, and so on. Frames without any temperature make a part of their own
     where others have one; where none has, all belong together. Flats are not divided by temperature.
@@ -40,9 +40,9 @@ def coherent(frames: Iterable[Frame], rules: Rules) -> list[list[Frame]]:
     list of lists
         Each in time order, and they by their first frame; the same whatever the order of ``frames``.
     """
-    sizes: dict[tuple[int | None, int | None], list[Frame]] = {}
+    sizes: dict[tuple[object, ...], list[Frame]] = {}
     for frame in frames:
-        sizes.setdefault((frame.naxis1, frame.naxis2), []).append(frame)
+        sizes.setdefault((frame.naxis1, frame.naxis2, frame.overscan_section, frame.trim_section), []).append(frame)
     parts = [part for some in sizes.values() for part in _by_temperature(some, rules)]
     return sorted(map(_in_time_order, parts), key=lambda one: _place(one[0]))
 

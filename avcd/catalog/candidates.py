@@ -15,7 +15,7 @@ from avcd.frame import Association, Candidate, Frame, ImageType, Master
 KINDS = ("bias", "dark", "flat")
 # What a master is compared by.
 _LIKE = (
-    "id", "image_type", "telescope", "instrument", "detector", "binning", "naxis1", "naxis2", "window", "gain", "offset",
+    "id", "image_type", "telescope", "instrument", "detector", "binning", "naxis1", "naxis2", "window", "trim_section", "gain", "offset",
     "readout_mode", "exposure_s", "set_temperature_c", "ccd_temperature_c", "filter", "t_min", "night", "session_id",
 )  # fmt: skip
 _CAMERA = ("binning", "naxis1", "naxis2", "window", "gain", "offset", "readout_mode")

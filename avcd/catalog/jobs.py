@@ -18,6 +18,7 @@ from avcd.catalog.rows import metric_to_row, spec_from_json
 from avcd.catalog.session import Database, fetch_first, upsert
 from avcd.errors import LeaseLostError
 from avcd.frame import MASTER_KINDS, InputRef, JobState, ProductKind, ProductSpec, ProductStatus
+from avcd.sections import Section
 from avcd.work import Claim, JobInput, Published
 
 _FREE: dict[str, Any] = {"token": None, "owner": None, "leased_until": None}
@@ -313,6 +314,9 @@ def _previous(
     like = next((one.frame for one in inputs if one.role == "raw" and one.frame), None)
     if spec.kind not in MASTER_KINDS or like is None:
         return None
+    if spec.parameters.get("trim"):  # masters are known by the size of what was kept
+        ny, nx = Section.parse(spec.parameters["trim"]).shape
+        like = replace(like, naxis1=nx, naxis2=ny)
     for identity in alike(connection, camera, spec.kind.removeprefix("master_"), like):
         serves = select(products.c.id).where(products.c.id == identity, products.c.status == ProductStatus.FINAL)
         if identity != spec.id and connection.execute(serves).first():

@@ -23,6 +23,7 @@ _FRAME_KEYS = (
     "obs_id", "user", "calib_level", "image_type", "status", "telescope", "instrument", "detector", "exposure_id", "target_name", "filter", "binning",
     "naxis1", "naxis2", "exposure_s", "set_temperature_c", "ccd_temperature_c", "gain", "offset", "readout_mode",
     "t_min", "t_max", "date_obs", "night", "night_rule", "s_ra", "s_dec", "warnings", "session_id", "site", "window",
+    "overscan_section", "trim_section",
     "gain_e_per_adu", "read_noise_e", "saturation_adu", "pedestal_adu", "bunit", "pixel_scale_arcsec", "has_wcs",
     "airmass", "n_combined", "sequence_total", "bias_included", "profile", "profile_version", "pixel_sha256", "product_id",
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +117,31 @@ class Session:
             for file, place in zip(files, places, strict=True):
                 self._run(file.name, lambda file=file, place=place: plan(file, place), alone=len(files) == 1)  # type: ignore[misc]
                 step(place.name)
+
+    def run_parts(
+        self,
+        paths: Sequence[Path],
+        outs: Mapping[str, Path],
+        suffixes: Mapping[str, str],
+        plan: Callable[[FrameFile, Mapping[str, Path]], Sequence[Task]],
+    ) -> None:
+        """Several outputs for every image, each kind in its own place."""
+        files = self.open_all(paths)
+        several = len(paths) > 1
+        places = {kind: place_outputs(out, files, suffixes[kind], several=several) for kind, out in outs.items()}
+        with bar("processing", len(files)) as step:
+            for number, file in enumerate(files):
+                tasks: list[Task] = []
+                mine = {kind: some[number] for kind, some in places.items()}
+
+                def planned(file: FrameFile = file, mine: Mapping[str, Path] = mine, tasks: list[Task] = tasks) -> Plan:
+                    tasks += plan(file, mine)
+                    return tasks[0], []
+
+                self._run(file.name, planned, alone=len(files) == 1)
+                for task in tasks[1:]:
+                    self._run(file.name, lambda task=task: (task, []), alone=len(files) == 1)  # type: ignore[misc]
+                step(file.path.name)
 
     def run_one(self, out: Path, plan: Callable[[], Plan]) -> None:
         """One output of all images."""

@@ -69,6 +69,11 @@ class _Compat(StrEnum):
     ITELESCOPE = "itelescope"
 
 
+class _CosmicMethod(StrEnum):
+    LACOSMIC = "lacosmic"
+    MEDIAN = "median"
+
+
 class _Level(StrEnum):
     MEDIAN = "median"
     MEAN = "mean"
@@ -103,7 +108,8 @@ def combine(
         typer.Option("--type", "-t", help="A master as the daemon makes it, or a plain combination of any frames."),
     ],
     method: Annotated[
-        str | None, typer.Option("--method", "-m", help="mean, median, sum …; else as the recipe says: mean.")
+        str | None,
+        typer.Option("--method", "-m", help="mean, median, sum or weighted (by noise); else as the recipe says: mean."),
     ] = None,
     low_sigma: Annotated[
         float | None,
@@ -111,6 +117,13 @@ def combine(
     ] = None,
     high_sigma: Annotated[
         float | None, typer.Option("--high-sigma", min=0, help="Reject above the median by this many sigma; else 5.")
+    ] = None,
+    rejection: Annotated[
+        str | None,
+        typer.Option(
+            "--rejection",
+            help="mad (about the median), std (about the mean), extrema, range or none; else as the recipe says: mad.",
+        ),
     ] = None,
     bias: Annotated[
         Path | None, typer.Option("--bias", metavar="FILE", help="A master bias to subtract from darks and flats.")
@@ -123,6 +136,9 @@ def combine(
         _Scale,
         typer.Option("--scale", help="Bring plain frames to one median, mean or exposure before they are compared."),
     ] = _Scale.NONE,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Write how many frames each pixel kept, as the HDU COUNT.")
+    ] = False,
     mixed: Annotated[
         bool, typer.Option("--mixed", help="Combine frames though type, settings or temperatures differ.")
     ] = False,
@@ -141,6 +157,8 @@ def combine(
         method,
         low_sigma,
         high_sigma,
+        rejection,
+        counts or None,
         Scale(scale),
         mixed,
         tuple(changes or ()),
@@ -311,17 +329,35 @@ def cosmic(
     gain: GainOption = None,
     read_noise: ReadNoiseOption = None,
     saturation: SaturationOption = None,
+    method: Annotated[
+        _CosmicMethod,
+        typer.Option("--method", help="L.A.Cosmic, which spares stars, or a running median (IRAF's), which does not."),
+    ] = _CosmicMethod.LACOSMIC,
+    difference: Annotated[
+        Path | None,
+        typer.Option("--difference", metavar="OUT", help="Write what was taken away, too: a file, or a directory."),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", metavar="OUT", help="Write where pixels were struck, too: a file, or a directory."),
+    ] = None,
     changes: SetOption = None,
     force: ForceOption = False,
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
-    """Find cosmic rays in frames whose bias was subtracted (L.A.Cosmic), mask and replace them."""
-    from avcd.standalone.images import CosmicOptions, plan_cosmic
+    """Find cosmic rays in frames whose bias was subtracted, mask and replace them."""
+    from avcd.standalone.images import CosmicOptions, CosmicPart, plan_cosmic
 
     session = start_session(force, mem_limit)
-    options = CosmicOptions(gain, read_noise, saturation, tuple(changes or ()))
-    session.run_each(
-        paths, out, "clean", lambda file, path: (plan_cosmic(file, path, options, session.memory_bytes), [])
+    options = CosmicOptions(gain, read_noise, saturation, tuple(changes or ()), method.value)
+    wanted = {"cleaned": out, "difference": difference, "mask": mask}
+    session.run_parts(
+        paths,
+        {part: place for part, place in wanted.items() if place is not None},
+        {"cleaned": "clean", "difference": "difference", "mask": "mask"},
+        lambda file, places: plan_cosmic(
+            file, {CosmicPart(part): place for part, place in places.items()}, options, session.memory_bytes
+        ),
     )
     session.end()
 

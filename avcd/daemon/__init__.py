@@ -352,7 +352,8 @@ class Daemon:
 
     def _pause_s(self) -> float:
         due_in = self._intake.due_in()
-        wakeup = self._catalog.next_wakeup()
+        # While every worker has its job, one that is ready wakes nobody: the end of another does.
+        wakeup = None if self._runner.full else self._catalog.next_wakeup()
         return min(
             _FACTS_S if due_in is None else due_in,
             _FACTS_S if wakeup is None else max(wakeup - self._clock(), 0.01),

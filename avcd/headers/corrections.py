@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from avcd.errors import ConfigError, HeaderError, UsageError
+from avcd.errors import ConfigError, HeaderError, ProcessingError, UsageError
 from avcd.frame import CORRECTION, Card, Frame, ImageType
 from avcd.headers.gathering import Hdu
 from avcd.headers.profiles import Key, NamePattern, Profile, Profiles, Value
 from avcd.headers.translation import translate
 from avcd.headers.values import iso_of_mjd, to_degrees, to_mjd, to_number
+from avcd.sections import Section
 
 _RECOGNISED_BY = ("telescope", "instrument")
 _TEXTS = ("telescope", "instrument", "target_name", "filter", "readout_mode", "bunit", "user")
@@ -159,6 +160,13 @@ def _window(text: str, _profiles: Profiles) -> str:
     return f"{int(found.group(1))},{int(found.group(2))}"
 
 
+def _section(text: str, _profiles: Profiles) -> str:
+    try:
+        return str(Section.parse(text))
+    except ProcessingError as error:
+        raise ValueError(str(error)) from None
+
+
 def _truth(text: str, _profiles: Profiles) -> bool:
     if text.lower() not in _TRUTHS:
         raise ValueError("is true or false")
@@ -186,6 +194,8 @@ _PARSERS: Mapping[str, Callable[[str, Profiles], Any]] = {
     "site_longitude_deg": _angle("deg", -180, 180, "longitude is -180 to 180 degrees, east positive"),
     "binning": _binning,
     "window": _window,
+    "overscan_section": _section,
+    "trim_section": _section,
     "calibration": _calibration,
     "bias_included": _truth,
 }

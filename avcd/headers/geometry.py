@@ -6,12 +6,14 @@ import math
 import re
 from functools import lru_cache
 
+from avcd.errors import ProcessingError
 from avcd.frame import Card, ImageType
 from avcd.headers.gathering import Found, Gathered
 from avcd.headers.profiles import Profiles
 from avcd.headers.sites import Site
 from avcd.headers.values import to_degrees, to_number
 from avcd.pointing import Place, airmass
+from avcd.sections import Section
 
 _ARCSEC_IN_RADIAN = 206264.806
 _MOST_BINNED = 64
@@ -19,6 +21,7 @@ _NO_MOSAIC = ("no", "none", "mono", "monochrome", "0", "false")
 _HOURS = re.compile(r"\bh(?:ou)?rs?\b|\bhms\b|\bHH\b|[\[(]h\b", re.IGNORECASE)
 _DEGREES = re.compile(r"\bdeg(?:rees?)?\b|°", re.IGNORECASE)
 _RADIANS = re.compile(r"\brad(?:ians?)?\b", re.IGNORECASE)
+_DIGIT = re.compile("[1-9]")
 _BINNING = re.compile(r"^\s*(\d{1,2})\s*(?:[x*, ]\s*(\d{1,2}))?\s*$")
 
 
@@ -54,6 +57,32 @@ def _read_binning(gathered: Gathered) -> None:
         found = _BINNING.match(str(card.value))
         if found and int(found.group(1)) > 0:
             gathered.put("binning", f"{found.group(1)}x{found.group(2) or found.group(1)}", f"card {card.keyword}")
+
+
+def read_sections(gathered: Gathered) -> None:
+    """Where the overscan is, and the part to keep: what is no part of this image is passed over, with a warning.
+
+    Cameras write sections of zeros or words where they know none, and of unbinned pixels beside binned ones.
+    """
+    naxis1, naxis2 = gathered.values.get("naxis1"), gathered.values.get("naxis2")
+    if naxis1 is None or naxis2 is None:
+        return
+    for name in ("overscan_section", "trim_section"):
+        for card, reading in gathered.found_cards(name):
+            text = str(card.value).strip()
+            if not _DIGIT.search(text):
+                continue
+            try:
+                section = Section.parse(text)
+            except ProcessingError:
+                gathered.warnings.append(f"{card.keyword}={text!r} is no part of an image: it is not used")
+                continue
+            if section.fits(naxis1, naxis2):
+                if section.shape != (naxis2, naxis1):
+                    gathered.put(name, str(section), reading.source)
+                break
+            size = f"{naxis1} x {naxis2}"
+            gathered.warnings.append(f"{card.keyword}={text!r} reaches beyond these {size} pixels: it is not used")
 
 
 def read_site(gathered: Gathered, profiles: Profiles, site: str | None) -> None:

@@ -40,7 +40,7 @@ _CARD_VALUES = frozenset(
         "ccd_temperature_c", "gain", "offset", "readout_mode", "gain_e_per_adu", "read_noise_e", "saturation_adu",
         "pedestal_adu", "bunit", "pixel_scale_arcsec", "airmass", "n_combined", "sequence_total", "calibration",
         "s_ra", "s_dec", "binning", "site", "date_obs", "time_obs", "site_longitude", "site_latitude", "pixel_size_um", "focal_length_mm",
-        "bayer_pattern", "detector",
+        "bayer_pattern", "detector", "overscan_section", "trim_section",
     }
 )  # fmt: skip
 _STEPS = frozenset(
@@ -55,8 +55,9 @@ _STEPS = frozenset(
         "detector",
     }
 )
+_SECTIONS = frozenset({"overscan_section", "trim_section"})  # of cards alone; the rules name those of a camera
 # The values a name or a default may give, and a line of HISTORY.
-_NAME_VALUES = (_CARD_VALUES - _STEPS) | {"bias_included", "window", "calib_level"}
+_NAME_VALUES = (_CARD_VALUES - _STEPS - _SECTIONS) | {"bias_included", "window", "calib_level"}
 _HISTORY_VALUES = frozenset({"calibration", "n_combined", "calib_level"})
 NUMBERS = (
     "exposure_s",

@@ -12,7 +12,15 @@ from typing import Any
 
 from avcd.frame import CalibLevel, Card, Frame, ImageType
 from avcd.headers.gathering import Gathered, Hdu, find_cards
-from avcd.headers.geometry import read_airmass, read_detector, read_position, read_scale, read_site, read_target
+from avcd.headers.geometry import (
+    read_airmass,
+    read_detector,
+    read_position,
+    read_scale,
+    read_sections,
+    read_site,
+    read_target,
+)
 from avcd.headers.groups import observation_of, session_of
 from avcd.headers.names import read_names, transform
 from avcd.headers.profiles import NUMBERS, Profiles, Reading, typed
@@ -85,6 +93,7 @@ def translate(
     _read_plain(gathered)
     gathered.put("detector", hdu.detector, "structure")
     read_detector(gathered, hdu.shape, hdu.is_table)
+    read_sections(gathered)
     read_names(gathered)
     if "HISTORY" in cards and chosen.history:
         _read_history(gathered, hdu)

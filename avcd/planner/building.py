@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from avcd.association import SCALED, Pool, Rules, judge
+from avcd.association import SCALED, Pool, Rules, judge, trimmed
 from avcd.config import Processing
 from avcd.frame import (
     Association,
@@ -100,7 +100,7 @@ class PlanBuilder:
         for fact in sorted(self.snapshot.products.values(), key=lambda one: (one.published, one.id)):
             self._in_slot.setdefault(fact.slot, []).append(fact)
         self.frames: Mapping[str, Frame] = {
-            one.id: one
+            one.id: trimmed(one, self.rules)
             for one in self.snapshot.frames
             if one.status is FrameStatus.OK and one.id not in self.snapshot.rejected and one.product_id is None
         }

@@ -6,12 +6,13 @@ import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from avcd.association import at_most, coherent, flat_is_too_short, judge
+from avcd.association import at_most, coherent, flat_is_too_short, judge, readout_values
 from avcd.frame import Candidate, Criterion, Frame, ImageType, InputRef, Master, Need, Outcome, ProductKind
 from avcd.named_defects import Area, within_window
 from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.naming import number
+from avcd.sections import Section
 
 _DELIVERED = {
     ImageType.MASTER_BIAS: "bias",
@@ -100,6 +101,7 @@ def _plan_bias(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
         f"master_bias:{place}",
         [from_frame("raw", one) for one in frames],
         like,
+        values=readout_values(like, builder.rules),
         stem=f"bias-{slug(like.instrument)}-bin{like.binning or 'x'}",
         calib_level=3,
         exposure_s=like.exposure_s,
@@ -125,7 +127,7 @@ def _plan_dark(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
         inputs,
         like,
         stem=f"dark-{slug(like.instrument)}-bin{like.binning or 'x'}-{number(like.exposure_s)}s",
-        values={"exposure_s": like.exposure_s},
+        values={"exposure_s": like.exposure_s, **readout_values(like, builder.rules)},
         calib_level=3,
         exposure_s=like.exposure_s,
         reason=_told("" if bias else "no bias matches: the bias stays in the dark", left),
@@ -152,13 +154,16 @@ def _plan_bad_pixels(builder: PlanBuilder, master: Master) -> None:
 
 
 def _named_areas(builder: PlanBuilder, like: Frame) -> list[list[int | None]] | None:
-    """What observers name of a frame's detector, in the frame's own pixels; None: nothing."""
+    """What observers name of a frame's detector, in the pixels of the part that is kept; None: nothing."""
     areas: list[Area] = []
     for one in builder.recipe(ProductKind.BAD_PIXEL_MASK).named:
         if one.concerns(like.telescope, like.instrument, like.detector):
             areas += one.for_binning(like.binning)
     column, row = (int(part) for part in (like.window or "0,0").split(","))
-    if (column or row) and like.naxis1 and like.naxis2:
+    if like.trim_section:
+        kept = Section.parse(like.trim_section)
+        column, row = column + kept.x_first - 1, row + kept.y_first - 1
+    if (column or row or like.trim_section) and like.naxis1 and like.naxis2:
         areas = within_window(areas, column, row, like.naxis1, like.naxis2)
     return sorted([list(one) for one in areas], key=str) or None
 
@@ -185,6 +190,7 @@ def _plan_flat(builder: PlanBuilder, place: str, frames: list[Frame]) -> None:
             "lowest_level": levels.lowest_level,
             "highest_level": levels.highest_level,
             "saturation_adu": like.saturation_adu,
+            **readout_values(like, builder.rules),
         },
         stem=f"flat-{slug(like.filter, 'nofilter')}-{slug(like.instrument)}-bin{like.binning or 'x'}",
         filter=like.filter,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from avcd.association import applied_need
+from avcd.association import applied_need, readout_values
 from avcd.compose.mixing import Mix, choose_mix
 from avcd.frame import (
     CalibLevel,
@@ -94,20 +95,30 @@ def explain_needs(builder: PlanBuilder, frame: Frame) -> list[Need]:
 
 def plan_science(builder: PlanBuilder) -> None:
     """Add what every observation should have."""
+    many = int(builder.recipe(ProductKind.REDUCED).parameters["cosmic_rays_stacked"])
     for subject, frames in builder.observations().items():
         closure = builder.snapshot.closures.get(subject)
         members = set(closure.members) if closure else set()
         reduced: dict[str, ProductSpec] = {}
+        like = Counter(_stack_of(frame) for frame in frames)
         for frame in frames:
-            spec = _plan_reduced(builder, subject, frame, closed=frame.id in members)
+            stacked = many > 0 and like[_stack_of(frame)] >= many
+            spec = _plan_reduced(builder, subject, frame, closed=frame.id in members, stacked=stacked)
             if spec:
                 reduced[frame.id] = spec
         complete = [one for one in frames if one.id in members]  # none where all of them were rejected since
-        if complete:
+        if complete and builder.processing.stacks:
             _plan_combined(builder, subject, complete, reduced)
 
 
-def _plan_reduced(builder: PlanBuilder, subject: str, frame: Frame, *, closed: bool) -> ProductSpec | None:
+def _stack_of(frame: Frame) -> tuple[str | None, ...]:
+    """What frames of an observation have in common that are stacked: the filter and the detector's geometry."""
+    return frame.filter, frame.binning, str(frame.naxis1), str(frame.naxis2)
+
+
+def _plan_reduced(
+    builder: PlanBuilder, subject: str, frame: Frame, *, closed: bool, stacked: bool
+) -> ProductSpec | None:
     slot = f"reduced:{frame.id}"
     raw = from_frame("raw", frame)
     calibration = calibration_of(builder, frame)
@@ -123,6 +134,9 @@ def _plan_reduced(builder: PlanBuilder, subject: str, frame: Frame, *, closed: b
         "saturation_adu": frame.saturation_adu,
         "pedestal_adu": frame.pedestal_adu,
         "pixel_scale_arcsec": frame.pixel_scale_arcsec,
+        **readout_values(frame, builder.rules),
+        # A stack rejects cosmic rays better than any look at one frame.
+        "cosmic_rays": "none" if stacked else None,
     }
     status = ProductStatus.PROVISIONAL if provisional else ProductStatus.FINAL
     about: dict[str, Any] = {
@@ -143,7 +157,7 @@ def _plan_reduced(builder: PlanBuilder, subject: str, frame: Frame, *, closed: b
         reason=reason,
         **about,
     )
-    if spec:
+    if spec and builder.processing.sources:
         builder.spec(
             ProductKind.SOURCES,
             f"sources:{frame.id}",
@@ -164,7 +178,7 @@ def _plan_combined(builder: PlanBuilder, subject: str, frames: list[Frame], redu
     """The stacks of a closed observation, one a filter and detector geometry, and its colour composite."""
     groups: dict[tuple[str | None, ...], list[Frame]] = {}
     for frame in _without_twins(frames, reduced):
-        groups.setdefault((frame.filter, frame.binning, str(frame.naxis1), str(frame.naxis2)), []).append(frame)
+        groups.setdefault(_stack_of(frame), []).append(frame)
     stacks: dict[str, tuple[int, ProductSpec]] = {}
     for key in sorted(groups, key=str):
         members = [one for one in groups[key] if one.id in reduced]

@@ -28,6 +28,8 @@ class Terms:
         Added.
     read_noise
         One standard deviation, in the frame's unit.
+    own_sigma
+        What the frame brings beside its read-out and photon noise.
     gain_e_per_adu
         By which photon noise is reckoned, of what lies above ``zero`` (an array, or one number).
     bias, bias_sigma
@@ -45,6 +47,7 @@ class Terms:
     """
 
     read_noise: float
+    own_sigma: np.ndarray | None = None
     largest: float = np.inf
     saturation: float | None = None
     pedestal: float | None = None
@@ -86,6 +89,8 @@ def apply_terms(raw: np.ndarray, mask: np.ndarray | None, terms: Terms) -> tuple
         with np.errstate(all="ignore"):  # of broken masters: what comes of them is masked; switched off by thread
             _start(raw[rows], terms, data[rows], joined[rows])
             _noise(data[rows], rows, terms, sigma[rows])
+            if terms.own_sigma is not None:
+                sigma[rows] += np.square(terms.own_sigma[rows])
             _subtract(data[rows], rows, terms, sigma[rows])
             _divide(data[rows], rows, terms, sigma[rows])
             np.sqrt(sigma[rows], out=sigma[rows])

@@ -13,7 +13,9 @@ from astropy.nddata import StdDevUncertainty
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.applying import Terms, apply_terms, hide_broken, scaled
+from avcd.reduction.background import estimate_background, subtract_background
 from avcd.reduction.cosmic import find_cosmic_rays
+from avcd.reduction.cosmic_median import find_by_median, median_parameters
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
 from avcd.reduction.prepared import prepare
@@ -46,7 +48,11 @@ class Masters:
 
 @dataclass(frozen=True)
 class Detector:
-    """What is known of a detector; None is unknown. ``bias_removed``: the pixels come without their bias already."""
+    """What is known of a detector; None is unknown.
+
+    ``bias_removed``: the pixels come without their bias already; ``overscan_adu``: the level of it that was subtracted
+    from them as their overscan, which the saturation level counts from still.
+    """
 
     gain_e_per_adu: float | None = None
     read_noise_e: float | None = None
@@ -54,17 +60,26 @@ class Detector:
     saturation_adu: float | None = None
     pedestal_adu: float | None = None
     bias_removed: bool = False
+    overscan_adu: float | None = None
+
+    def above_overscan(self, level_adu: float) -> float:
+        """A level of the raw numbers, in the pixels as they come."""
+        return level_adu - (self.overscan_adu or 0.0)
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """A reduced frame: pixels with mask plane and uncertainty, what was done, figures, and what a person should know."""
+    """A reduced frame: pixels with mask plane and uncertainty, what was done, figures, and what a person should know.
+
+    ``background``: the smooth sky, where the recipe asks for it; in the unit of the frame.
+    """
 
     ccd: CCDData
     steps: tuple[Mapping[str, Any], ...]
     applied: frozenset[str]
     metrics: Mapping[str, float]
     warnings: tuple[str, ...]
+    background: np.ndarray | None = None
 
 
 @dataclass
@@ -95,7 +110,8 @@ def reduce_frame(
     Parameters
     ----------
     raw : CCDData, shape (ny, nx), unit adu or electron
-        Not changed. In electrons the gain was applied before and is not applied again.
+        Not changed. In electrons the gain was applied before and is not applied again. An uncertainty that it brings
+        (that of its overscan's level) is added to its own noise.
     masters
         In the unit of the raw frame; a dark is scaled to the frame's exposure only when its bias was removed.
     detector
@@ -140,18 +156,24 @@ def reduce_frame(
         run.metrics |= measure_sky_gradient(data, mask != 0)
     if params["repair"] != "none":
         ccd = _repair(run, ccd, params)
-    if params["cosmic_rays"]:
+    if params["cosmic_rays"] != "none":
         ccd = _clean_cosmic_rays(run, ccd, detector, params)
+    background = None
+    if params["background"] != "none":
+        ccd, background = _measure_background(run, ccd, params)
     if ccd.data is not data:
         hide_broken(ccd.data, ccd.uncertainty.array, np.asarray(ccd.mask))
-    run.metrics["masked_fraction"] = float(np.count_nonzero(ccd.mask)) / ccd.data.size
-    return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings))
+    run.metrics["masked_fraction"] = float(np.count_nonzero(np.asarray(ccd.mask))) / ccd.data.size
+    return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings), background)
 
 
 def _start(raw: CCDData, detector: Detector, params: Mapping[str, Any]) -> _Run:
     run = _Run(raw, {"largest": _LARGEST})
+    if raw.uncertainty is not None:
+        run.terms["own_sigma"] = raw.uncertainty.array
     if detector.saturation_adu is not None:
-        run.terms["saturation"] = float(params["full_well_fraction"]) * detector.saturation_adu
+        limit = float(params["full_well_fraction"]) * detector.saturation_adu
+        run.terms["saturation"] = detector.above_overscan(limit)
     if detector.pedestal_adu:
         run.terms["pedestal"] = detector.pedestal_adu
         run.step("pedestal added", adu=detector.pedestal_adu)
@@ -175,7 +197,7 @@ def _zero_level(masters: Masters, detector: Detector, *, brings_bias: bool) -> n
         return prepare(masters.bias).data
     if masters.dark is not None and brings_bias:
         return prepare(masters.dark).data
-    return 0.0 if detector.bias_removed else None
+    return 0.0 if detector.bias_removed or detector.overscan_adu is not None else None
 
 
 def _plan_noise(run: _Run, detector: Detector, zero_level: np.ndarray | float | None) -> None:
@@ -292,7 +314,21 @@ def _repair(run: _Run, ccd: CCDData, params: Mapping[str, Any]) -> CCDData:
 
 
 def _clean_cosmic_rays(run: _Run, ccd: CCDData, detector: Detector, params: Mapping[str, Any]) -> CCDData:
-    """Cosmic rays masked and replaced; all figures in the unit of the pixels."""
+    """Cosmic rays masked and replaced."""
+    mask = np.array(ccd.mask)
+    if params["cosmic_rays"] == "median":
+        error = np.maximum(ccd.uncertainty.array, np.finfo(np.float32).tiny)
+        struck, data = find_by_median(ccd.data, error, mask != 0, **median_parameters(params))
+    else:
+        struck, data = find_cosmic_rays(ccd.data, mask != 0, *_noise_and_saturation(run, ccd, detector), params)
+    mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
+    run.metrics["cosmic_ray_px"] = float(np.count_nonzero(struck))
+    run.step("cosmic rays replaced", pixels=int(np.count_nonzero(struck)))
+    return CCDData(data, unit=ccd.unit, mask=mask, uncertainty=ccd.uncertainty)
+
+
+def _noise_and_saturation(run: _Run, ccd: CCDData, detector: Detector) -> tuple[float, float]:
+    """What the search for cosmic rays wants to know, in the unit of the pixels."""
     electrons = ccd.unit == u.electron
     gain = detector.gain_e_per_adu or 1.0
     # What the noise model sqrt(signal + readnoise^2) wants: with a gain the read noise in electrons; without one the
@@ -301,10 +337,20 @@ def _clean_cosmic_rays(run: _Run, ccd: CCDData, detector: Detector, params: Mapp
         noise = detector.read_noise_e or (detector.read_noise_adu or run.metrics["read_noise"]) * gain
     else:
         noise = max(mad_sigma(ccd.data), run.metrics["read_noise"])
-    saturation = np.inf if detector.saturation_adu is None else detector.saturation_adu * (gain if electrons else 1.0)
-    mask = np.array(ccd.mask)
-    struck, data = find_cosmic_rays(ccd.data, mask != 0, float(noise), saturation, params)
-    mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
-    run.metrics["cosmic_ray_px"] = float(np.count_nonzero(struck))
-    run.step("cosmic rays replaced", pixels=int(np.count_nonzero(struck)))
-    return CCDData(data, unit=ccd.unit, mask=mask, uncertainty=ccd.uncertainty)
+    if detector.saturation_adu is None:
+        return float(noise), np.inf
+    return float(noise), detector.above_overscan(detector.saturation_adu) * (gain if electrons else 1.0)
+
+
+def _measure_background(run: _Run, ccd: CCDData, params: Mapping[str, Any]) -> tuple[CCDData, np.ndarray]:
+    """The smooth sky kept, and taken off where the recipe says so."""
+    found = estimate_background(
+        ccd, box_px=int(params["background_box_px"]), filter_boxes=int(params["background_filter_boxes"])
+    )
+    subtracted = params["background"] == "subtract"
+    if subtracted:
+        ccd = subtract_background(ccd, found)
+        run.metrics["background_subtracted"] = found.median
+    name = "background subtracted" if subtracted else "background measured"
+    run.step(name, median=round(found.median, 4), scatter=round(found.sigma, 4), box_px=params["background_box_px"])
+    return ccd, found.level

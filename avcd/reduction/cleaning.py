@@ -11,6 +11,7 @@ from astropy.nddata import StdDevUncertainty
 
 from avcd.frame import MaskBit
 from avcd.reduction.cosmic import find_cosmic_rays
+from avcd.reduction.cosmic_median import find_by_median, median_parameters
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
 
@@ -22,6 +23,7 @@ def clean_cosmic_rays(
     gain_e_per_adu: float | None = None,
     read_noise_e: float | None = None,
     saturation: float | None = None,
+    method: str = "lacosmic",
 ) -> tuple[CCDData, int]:
     """A frame whose cosmic rays are masked and replaced from their neighbours.
 
@@ -32,7 +34,8 @@ def clean_cosmic_rays(
         part.
     params
         cosmic_sigma_clip, cosmic_sigma_fraction, cosmic_object_limit, cosmic_iterations; see
-        `avcd.reduction.cosmic.find_cosmic_rays`.
+        `avcd.reduction.cosmic.find_cosmic_rays`. Of "median" those that
+        `avcd.reduction.cosmic_median.median_parameters` takes.
     gain_e_per_adu
         Of a frame in adu; None: the sky's whole scatter stands for the noise, which finds fewer cosmic rays, not false
         ones.
@@ -40,6 +43,8 @@ def clean_cosmic_rays(
         [e]; None: the scatter from pixel to pixel stands for it.
     saturation
         In the frame's unit; None: no pixel is taken to be saturated.
+    method
+        "lacosmic", or "median": by a running median, against the frame's uncertainty where it has one.
 
     Returns
     -------
@@ -66,9 +71,25 @@ def clean_cosmic_rays(
     elif read_noise_e is not None:
         noise = read_noise_e
     limit = np.inf if saturation is None else saturation * float(factor)
-    struck, cleaned = find_cosmic_rays(scaled, mask != 0, float(noise), limit, params)
+    if method == "median":
+        known = None if ccd.uncertainty is None else np.asarray(ccd.uncertainty.array, np.float32) * factor
+        error = _errors(scaled, known, float(noise), counts=counts)
+        struck, cleaned = find_by_median(scaled, error, mask != 0, **median_parameters(params))
+    else:
+        struck, cleaned = find_cosmic_rays(scaled, mask != 0, float(noise), limit, params)
     data[struck] = cleaned[struck] / factor
     mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
     uncertainty = None if ccd.uncertainty is None else StdDevUncertainty(np.array(ccd.uncertainty.array))
     found = CCDData(data, unit=ccd.unit, mask=mask, uncertainty=uncertainty, meta=ccd.meta, wcs=ccd.wcs)
     return found, int(np.count_nonzero(struck))
+
+
+def _errors(data: np.ndarray, known: np.ndarray | None, noise: float, *, counts: bool) -> np.ndarray:
+    """One standard deviation of each pixel: as it was carried along, else photons and ``noise``, else that alone."""
+    if known is not None:
+        found = known
+    elif counts:
+        found = np.sqrt(np.maximum(data, 0) + np.float32(noise) ** 2)
+    else:
+        found = np.full(data.shape, noise, np.float32)
+    return np.maximum(found, np.finfo(np.float32).tiny)

@@ -154,7 +154,7 @@ def _relative(flat: CCDData, lit: np.ndarray) -> np.ndarray:
 def _lit(flat: CCDData) -> np.ndarray:
     lit = np.isfinite(flat.data) & (flat.data > 0)
     # A master flat's own dead pixels are set to one: they would pass for good ones.
-    return lit if flat.mask is None else lit & (np.asarray(flat.mask) == 0)
+    return lit if flat.mask is None else lit & ((np.asarray(flat.mask) & ~np.uint16(MaskBit.RESPONSE)) == 0)
 
 
 def add_named(found: Defects, areas: Iterable[Area]) -> tuple[Defects, list[str]]:

@@ -13,6 +13,7 @@ from astropy.nddata import StdDevUncertainty
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.combine import Combined, FrameSource, combine_frames
+from avcd.reduction.defects import find_bad_response
 from avcd.reduction.figures import (
     count_spots,
     measure_drift,
@@ -21,9 +22,11 @@ from avcd.reduction.figures import (
     measure_structure,
     take_sample,
 )
+from avcd.reduction.levels import combination_of, level_of, to_one_level, weights_by_noise
 from avcd.reduction.noise import exact_median, mad_sigma, read_noise_from_biases
+from avcd.reduction.overscan import TrimmedSource
 from avcd.reduction.planes import CCDData
-from avcd.reduction.sources import read_rows
+from avcd.reduction.sources import CorrectedSource
 from avcd.reduction.transfer import gain_of_frames
 
 _MEMORY = 512 * 2**20
@@ -38,46 +41,15 @@ _PAIRS = 3  # of bias frames; each gives the read noise to a part in a thousand
 class Master:
     """A master: pixels (float32) with mask plane and uncertainty, figures, and what a person should know.
 
-    ``left_out``: the frames that took no part, by their number in the order given, with the reason.
+    ``left_out``: the frames that took no part, by their number in the order given, with the reason; ``counts``: how
+    many frames each pixel kept, where the recipe asks for it.
     """
 
     ccd: CCDData
     metrics: Mapping[str, float]
     warnings: tuple[str, ...] = ()
     left_out: Mapping[int, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class CorrectedSource:
-    """A frame less an offset frame, times a factor, row by row."""
-
-    source: FrameSource
-    offset: np.ndarray | None = None
-    offset_mask: np.ndarray | None = None
-    factor: float = 1.0
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(ny, nx)."""
-        return self.source.shape
-
-    def rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Corrected rows."""
-        out = np.empty((stop - start, self.shape[1]), np.float32)
-        mask = self.read_into(start, stop, out)
-        return out, mask
-
-    def read_into(self, start: int, stop: int, out: np.ndarray) -> np.ndarray | None:
-        """Corrected rows into ``out``; returns their mask plane."""
-        mask = read_rows(self.source, start, stop, out)
-        if self.offset is not None:
-            out -= self.offset[start:stop]
-        if self.offset_mask is not None:
-            own = self.offset_mask[start:stop]
-            mask = own if mask is None else mask | own
-        if self.factor != 1.0:
-            out *= np.float32(self.factor)
-        return mask
+    counts: np.ndarray | None = None
 
 
 def build_master_bias(
@@ -94,7 +66,7 @@ def build_master_bias(
     ----------
     sources : frames of one shape, adu
     params
-        Of the recipe: method, low_sigma, high_sigma.
+        Of the recipe: how is combined (`combination_of`), ``scale``, ``counts``.
     full_well_adu
         The level at which the detector saturates; None: not known.
     figures
@@ -106,13 +78,14 @@ def build_master_bias(
         Unit adu; metrics carry ``read_noise_adu`` measured on pairs of the frames, and what `avcd.reduction.figures`
         measures.
     """
-    combined = _combine(sources, params, memory_bytes, step_of(sources[0]))
-    metrics = _figures(combined, sources, params) | _fill(combined, full_well_adu) if figures else {}
+    scaled = to_one_level(sources, params)
+    combined = _combine(scaled, params, memory_bytes, step_of(sources[0]), _weights(scaled, params))
+    metrics = _figures(combined, scaled, params) | _fill(combined, full_well_adu) if figures else {}
     parts = [_noise_part(one) for one in sources[: _PAIRS + 1]]
     noises = [read_noise_from_biases(first, second) for first, second in pairwise(parts)]
     if noises:
         metrics["read_noise_adu"] = float(np.mean(noises))
-    return Master(_ccd(combined, "adu"), metrics, _few(len(sources)))
+    return Master(_ccd(combined, "adu"), metrics, _few(len(sources)), counts=_counts(combined, params))
 
 
 def _noise_part(source: FrameSource) -> np.ndarray:
@@ -143,7 +116,7 @@ def build_master_dark(
     bias : CCDData or None
         None: the bias stays in the dark.
     params
-        Of the recipe: method, low_sigma, high_sigma.
+        Of the recipe: how is combined (`combination_of`), ``scale``, ``counts``.
     exposure_s : float or None [s]
     full_well_adu
         The level at which the detector saturates; None: not known.
@@ -153,18 +126,19 @@ def build_master_dark(
     Master
         Unit adu; metrics as `build_master_bias`, and ``bias_included`` (0 or 1), ``exposure_s``, ``rate_adu_s``.
     """
-    corrected = [_corrected(one, bias) for one in sources]
-    combined = _combine(corrected, params, memory_bytes, step_of(sources[0]))
+    corrected = to_one_level([_corrected(one, bias) for one in sources], params)
+    combined = _combine(corrected, params, memory_bytes, step_of(sources[0]), _weights(corrected, params))
     ccd = _ccd(combined, "adu")
+    counts = _counts(combined, params)
     if not figures:
-        return Master(_with_uncertainty_of(ccd, bias), {}, _few(len(sources)))
+        return Master(_with_uncertainty_of(ccd, bias), {}, _few(len(sources)), counts=counts)
     metrics = _figures(combined, corrected, params) | _fill(combined, full_well_adu, bias)
     metrics |= {"bias_included": float(bias is None)} | count_spots(ccd.data, combined.mask)
     if exposure_s:
         metrics["exposure_s"] = exposure_s
         if bias is not None:
             metrics["rate_adu_s"] = metrics["level"] / exposure_s
-    return Master(_with_uncertainty_of(ccd, bias), metrics, _few(len(sources)))
+    return Master(_with_uncertainty_of(ccd, bias), metrics, _few(len(sources)), counts=counts)
 
 
 def build_master_flat(
@@ -178,7 +152,7 @@ def build_master_flat(
     figures: bool = True,
     memory_bytes: int = _MEMORY,
 ) -> Master:
-    """Flats less bias and dark, each scaled to its median, combined, and normalised to a median of one.
+    """Flats less bias and dark, each scaled to its level, combined, and normalised to a median of one.
 
     Parameters
     ----------
@@ -186,6 +160,8 @@ def build_master_flat(
         What is subtracted: both where the dark's bias was removed; a dark that keeps its bias comes alone.
     params
         Also ``lowest_response``: pixels below it are DEAD, and are set to one so that nothing is divided by them;
+        ``response_sigma``, ``response_box_px``, ``least_response``: as of `avcd.reduction.defects.find_bad_response`,
+        whose pixels are masked and keep their values;
         ``lowest_level``, ``highest_level``: a frame whose median lies outside of these parts of the full well (both
         above the bias) is left out, unless fewer than ``minimum_frames`` would remain: then all that hold light are
         used.
@@ -198,7 +174,7 @@ def build_master_flat(
     -------
     Master
         Without unit. Metrics, beside those of the other masters: ``level``, ``level_lowest``, ``level_highest``: the
-        light of the frames that were used, adu; ``frames_left_out``; ``frames_outside``: used although their level is
+        light of the frames that were used, adu; ``response_px``: pixels of odd response; ``frames_left_out``; ``frames_outside``: used although their level is
         not right; ``frames_missing``: how many ``minimum_frames`` is short of; ``gain_e_per_adu``, ``gain_error``,
         ``read_noise_e``: measured, where there are two frames and a read noise.
 
@@ -223,14 +199,17 @@ def build_master_flat(
     chosen = [index for index in range(len(sources)) if index not in left_out]
     used_outside = {} if outside.keys() <= left_out.keys() else outside
     levels = [found[index] for index in chosen]
-    corrected = [CorrectedSource(sources[index], offset, offset_mask, 1.0 / found[index]) for index in chosen]
-    combined = _combine(corrected, params, memory_bytes, step_of(sources[0]) / float(np.median(levels)))
+    dividers = _dividers([sources[index] for index in chosen], offset, offset_mask, levels, str(params["scale"]))
+    corrected = [
+        CorrectedSource(sources[index], offset, offset_mask, 1.0 / divider)
+        for index, divider in zip(chosen, dividers, strict=True)
+    ]
+    step = step_of(sources[0]) / float(np.median(levels))
+    combined = _combine(corrected, params, memory_bytes, step, levels if params["method"] == "weighted" else None)
     ccd, dead = _normalised(combined, float(params["lowest_response"]))
-    metrics = (
-        {}
-        if not figures
-        else _figures(combined, corrected, params, levels)
-        | {
+    metrics: dict[str, float] = {}
+    if figures:
+        metrics = _figures(combined, corrected, params, levels) | {
             "level": float(np.median(levels)),
             "level_lowest": min(levels),
             "level_highest": max(levels),
@@ -240,9 +219,11 @@ def build_master_flat(
             "dead_px": int(np.count_nonzero(dead)),
             "vignetting": float(np.percentile(ccd.data[~dead], 1)) if not dead.all() else float("nan"),
         }
-    )
+        # Before pixels of odd response are masked: a star that was left in the flat is one of them.
+        metrics |= count_spots(ccd.data, np.asarray(ccd.mask))
+    metrics |= _mask_odd_response(ccd, params)
     if figures:
-        metrics |= count_spots(ccd.data, np.asarray(ccd.mask)) | _gain(corrected, levels, combined, read_noise_adu)
+        metrics |= _gain(corrected, dividers, combined, read_noise_adu)
     notes = [*_few(len(chosen))]
     if None in wells:
         notes.append("the full well is not known: the level of the flats was not judged")
@@ -251,7 +232,18 @@ def build_master_flat(
             f"{len(outside)} of {len(sources)} flats are too dark or too bright, and are used all the same: fewer than "
             f"the recipe's minimum_frames ({minimum}) would be left ({'; '.join(outside.values())})"
         )
-    return Master(ccd, metrics, tuple(notes), left_out)
+    return Master(ccd, metrics, tuple(notes), left_out, _counts(combined, params))
+
+
+def _mask_odd_response(flat: CCDData, params: Mapping[str, Any]) -> dict[str, float]:
+    """Mask what responds unlike its surroundings, in place; how many pixels these are."""
+    assert flat.mask is not None
+    known = flat.mask != 0
+    if not float(params["response_sigma"]) or known.all():
+        return {}
+    found = find_bad_response(flat, None, params).ccd.mask
+    flat.mask |= np.where(known, np.uint16(0), np.asarray(found))
+    return {"response_px": float(np.count_nonzero(flat.mask & np.uint16(MaskBit.RESPONSE)))}
 
 
 def _gain(
@@ -277,11 +269,7 @@ def _gain(
 
 def _level_above(source: FrameSource, offset: np.ndarray | None, offset_mask: np.ndarray | None) -> float:
     """The median of a flat above its offset frame, adu; NaN where no pixel is usable."""
-    values, mask = CorrectedSource(source, offset, offset_mask).rows(0, source.shape[0])
-    usable = np.isfinite(values) if mask is None else np.isfinite(values) & (mask == 0)
-    if usable.all():
-        return exact_median(values)
-    return exact_median(values[usable]) if usable.any() else float("nan")
+    return level_of(*CorrectedSource(source, offset, offset_mask).rows(0, source.shape[0]), "median")
 
 
 def _outside(
@@ -314,19 +302,44 @@ def _normalised(combined: Combined, lowest_response: float) -> tuple[CCDData, np
     return CCDData(np.where(dead, np.float32(1), data), unit="", mask=mask, uncertainty=uncertainty), dead
 
 
-def _combine(sources: Sequence[FrameSource], params: Mapping[str, Any], memory_bytes: int, step: float) -> Combined:
-    return combine_frames(
-        sources,
-        method=str(params["method"]),
-        low_sigma=float(params["low_sigma"]),
-        high_sigma=float(params["high_sigma"]),
-        floor=step / 2,
-        memory_bytes=memory_bytes,
-    )
+def _combine(
+    sources: Sequence[FrameSource],
+    params: Mapping[str, Any],
+    memory_bytes: int,
+    step: float,
+    weights: Sequence[float] | None = None,
+) -> Combined:
+    return combine_frames(sources, **combination_of(params), floor=step / 2, weights=weights, memory_bytes=memory_bytes)
+
+
+def _weights(sources: Sequence[FrameSource], params: Mapping[str, Any]) -> list[float] | None:
+    return weights_by_noise(sources) if params["method"] == "weighted" else None
+
+
+def _counts(combined: Combined, params: Mapping[str, Any]) -> np.ndarray | None:
+    return combined.count if params["counts"] else None
+
+
+def _dividers(
+    sources: Sequence[FrameSource],
+    offset: np.ndarray | None,
+    offset_mask: np.ndarray | None,
+    medians: Sequence[float],
+    scale: str,
+) -> list[float]:
+    """What each flat is divided by before flats are compared."""
+    if scale == "none":
+        return [float(np.median(medians))] * len(medians)
+    if scale == "median":
+        return list(medians)
+    light = [CorrectedSource(one, offset, offset_mask) for one in sources]
+    return [level_of(*one.rows(0, one.shape[0]), scale) for one in light]
 
 
 def step_of(source: FrameSource) -> float:
     """The step of a raw frame's numbers, adu: 1 as a rule, 16 for twelve bits written as sixteen; 0 for fractions."""
+    if isinstance(source, TrimmedSource):  # less its overscan it is of fractions
+        source = source.source
     middle = source.shape[0] // 2
     values, _ = source.rows(max(0, middle - _STEP_ROWS // 2), min(source.shape[0], middle + _STEP_ROWS // 2))
     values = values[np.isfinite(values)].astype(np.float64)

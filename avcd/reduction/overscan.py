@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,58 +10,24 @@ from astropy.nddata import StdDevUncertainty
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.planes import CCDData
+from avcd.reduction.sources import FrameSource, read_rows
+from avcd.sections import Section
+
+__all__ = [
+    "METHODS",
+    "Levels",
+    "Section",
+    "TrimmedSource",
+    "measure_levels",
+    "subtract_overscan",
+    "trim",
+    "trimmed_source",
+]
 
 METHODS = ("median", "mean")
-_SECTION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*")
 # The median of many normal values scatters by this much more than their mean.
 _MEDIAN_FACTOR = float(np.sqrt(np.pi / 2))
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of an image as FITS headers name it: pixels count from one, and both ends belong to it."""
-
-    x_first: int
-    x_last: int
-    y_first: int
-    y_last: int
-
-    @classmethod
-    def parse(cls, text: str) -> Section:
-        """The section that a card such as BIASSEC names: ``[x1:x2,y1:y2]``.
-
-        Raises
-        ------
-        ProcessingError
-            It names none.
-        """
-        found = _SECTION.fullmatch(text)
-        numbers = [int(one) for one in found.groups()] if found else [0]
-        if min(numbers) < 1 or numbers[0] > numbers[1] or numbers[2] > numbers[3]:
-            raise ProcessingError(
-                f"{text!r} is no part of an image; it is written [x1:x2,y1:y2], first pixel 1, both ends included"
-            )
-        return cls(*numbers)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(ny, nx)."""
-        return self.y_last - self.y_first + 1, self.x_last - self.x_first + 1
-
-    def slices(self, shape: tuple[int, int]) -> tuple[slice, slice]:
-        """The same part as NumPy indices (y, x) of an array of ``shape``.
-
-        Raises
-        ------
-        ProcessingError
-            It reaches beyond the array.
-        """
-        if self.y_last > shape[0] or self.x_last > shape[1]:
-            raise ProcessingError(f"{self} reaches beyond the image of {shape[1]} x {shape[0]} pixels")
-        return slice(self.y_first - 1, self.y_last), slice(self.x_first - 1, self.x_last)
-
-    def __str__(self) -> str:
-        return f"[{self.x_first}:{self.x_last},{self.y_first}:{self.y_last}]"
+_ROWS_AT_ONCE = 256  # of a frame of which the overscan is read
 
 
 def subtract_overscan(
@@ -101,40 +66,102 @@ def subtract_overscan(
     ValueError
         Unknown method or axis.
     """
+    found = measure_levels(_strip_of(ccd, section), section, ccd.data.shape, method=method, degree=degree, axis=axis)
+    data = (ccd.data - found.across(found.values)).astype(np.float32)
+    mask = None if ccd.mask is None else np.array(ccd.mask, dtype=np.uint16)
+    if found.missing.any():
+        mask = np.zeros(data.shape, np.uint16) if mask is None else mask
+        mask[np.broadcast_to(found.across(found.missing), mask.shape)] |= np.uint16(MaskBit.NO_DATA)
+    uncertainty = None
+    if ccd.uncertainty is not None:
+        total = np.hypot(ccd.uncertainty.array, found.across(found.errors)).astype(np.float32)
+        uncertainty = StdDevUncertainty(total)
+    return CCDData(data, unit=ccd.unit, mask=mask, uncertainty=uncertainty, meta=ccd.meta, wcs=ccd.wcs)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The overscan's level of every line of an image.
+
+    Attributes
+    ----------
+    values, errors : shape (number of lines,)
+        In the image's unit; the lines are rows or columns.
+    missing
+        Lines that have no overscan of their own.
+    by_row
+        Whether the lines are rows.
+    """
+
+    values: np.ndarray
+    errors: np.ndarray
+    missing: np.ndarray
+    by_row: bool
+
+    def across(self, values: np.ndarray) -> np.ndarray:
+        """One value a line, to be spread over the image."""
+        return values[:, None] if self.by_row else values[None, :]
+
+    @property
+    def middle(self) -> float:
+        """The level as a whole."""
+        return float(np.median(self.values))
+
+
+def _strip_of(ccd: CCDData, section: Section) -> np.ndarray:
+    part = section.slices(ccd.data.shape)
+    strip = np.array(ccd.data[part], dtype=np.float64)
+    if ccd.mask is not None:
+        strip[np.asarray(ccd.mask)[part] != 0] = np.nan
+    return strip
+
+
+def measure_levels(
+    strip: np.ndarray,
+    section: Section,
+    shape: tuple[int, ...],
+    *,
+    method: str = "median",
+    degree: int | None = None,
+    axis: int | None = None,
+) -> Levels:
+    """The level of every line of an image by its overscan.
+
+    Parameters
+    ----------
+    strip : float64, the section's shape
+        The pixels of the overscan; NaN takes no part.
+    section
+        Where it is in the image.
+    shape : (ny, nx)
+        Of the image.
+    method, degree, axis
+        As of `subtract_overscan`.
+
+    Raises
+    ------
+    ProcessingError
+        No pixel is usable, or there are too few lines for the polynomial.
+    ValueError
+        Unknown method or axis.
+    """
     if method not in METHODS:
         raise ValueError(f"{method!r} is none of {METHODS}")
     if axis not in (None, 0, 1):
         raise ValueError(f"axis is 0 or 1, not {axis!r}")
-    ny, nx = ccd.data.shape
-    part = section.slices((ny, nx))
-    along_rows = axis == 1 or (axis is None and section.shape[0] >= section.shape[1])
-    strip = np.array(ccd.data[part], dtype=np.float64)
-    if ccd.mask is not None:
-        strip[np.asarray(ccd.mask)[part] != 0] = np.nan
+    by_row = axis == 1 or (axis is None and section.shape[0] >= section.shape[1])
     strip[~np.isfinite(strip)] = np.nan
-    lines = strip if along_rows else strip.T
-    where = np.arange(ny if along_rows else nx)
-    known = where[part[0] if along_rows else part[1]]
-    level, error = _levels(lines, method)
+    where = np.arange(shape[0] if by_row else shape[1])
+    known = where[section.slices((shape[0], shape[1]))[0 if by_row else 1]]
+    level, error = _levels(strip if by_row else strip.T, method)
     usable = np.isfinite(level)
     if not usable.any():
         raise ProcessingError(f"the overscan {section} holds no usable pixel")
     if degree is None:
         levels, errors = _nearest(where, known[usable], level[usable]), _nearest(where, known[usable], error[usable])
-        missing = ~np.isin(where, known[usable])
-    else:
-        levels, errors = _polynomial(where, known[usable], level[usable], degree)
-        missing = np.zeros(where.size, bool)
-    across = (slice(None), None) if along_rows else (None, slice(None))
-    data = (ccd.data - levels[across]).astype(np.float32)
-    mask = None if ccd.mask is None else np.array(ccd.mask, dtype=np.uint16)
-    if missing.any():
-        mask = np.zeros((ny, nx), np.uint16) if mask is None else mask
-        mask[np.broadcast_to(missing[across], mask.shape)] |= np.uint16(MaskBit.NO_DATA)
-    uncertainty = None
-    if ccd.uncertainty is not None:
-        uncertainty = StdDevUncertainty(np.hypot(ccd.uncertainty.array, errors[across]).astype(np.float32))
-    return CCDData(data, unit=ccd.unit, mask=mask, uncertainty=uncertainty, meta=ccd.meta, wcs=ccd.wcs)
+        return Levels(levels, errors, ~np.isin(where, known[usable]), by_row)
+    levels, errors = _polynomial(where, known[usable], level[usable], degree)
+    return Levels(levels, errors, np.zeros(where.size, bool), by_row)
 
 
 def _levels(lines: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
@@ -197,3 +224,84 @@ def trim(ccd: CCDData, section: Section) -> CCDData:
         meta=ccd.meta,
         wcs=None if ccd.wcs is None else ccd.wcs[part],
     )
+
+
+@dataclass(frozen=True)
+class TrimmedSource:
+    """The rows of a raw frame less its overscan, and of these the part that is kept; see `trimmed_source`."""
+
+    source: FrameSource
+    part: tuple[slice, slice]
+    levels: Levels | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx) of what is kept."""
+        return self.part[0].stop - self.part[0].start, self.part[1].stop - self.part[1].start
+
+    @property
+    def level(self) -> float:
+        """What was subtracted, in the middle."""
+        return 0.0 if self.levels is None else self.levels.middle
+
+    def rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows start to stop of what is kept."""
+        out = np.empty((stop - start, self.shape[1]), np.float32)
+        return out, self.read_into(start, stop, out)
+
+    def read_into(self, start: int, stop: int, out: np.ndarray) -> np.ndarray | None:
+        """Rows start to stop of what is kept into ``out``; returns their mask plane."""
+        top, columns = self.part[0].start, self.part[1]
+        whole = np.empty((stop - start, self.source.shape[1]), np.float32)
+        mask = read_rows(self.source, top + start, top + stop, whole)
+        kept = None if mask is None else mask[:, columns]
+        if self.levels is None:
+            out[...] = whole[:, columns]
+            return kept
+        mine = slice(top + start, top + stop) if self.levels.by_row else columns
+        out[...] = whole[:, columns] - self.levels.across(self.levels.values[mine])
+        missing = self.levels.missing[mine]
+        if missing.any():
+            kept = np.zeros(out.shape, np.uint16) if kept is None else np.array(kept, dtype=np.uint16)
+            kept[np.broadcast_to(self.levels.across(missing), out.shape)] |= np.uint16(MaskBit.NO_DATA)
+        return kept
+
+
+def trimmed_source(
+    source: FrameSource,
+    overscan: Section | None,
+    keep: Section | None,
+    *,
+    method: str = "median",
+    degree: int | None = None,
+) -> TrimmedSource:
+    """A frame of which rows are read, less its overscan and cut: what `subtract_overscan` and `trim` give, row by row.
+
+    Parameters
+    ----------
+    source
+        The raw frame; its overscan is read now.
+    overscan, keep
+        None: nothing is subtracted, nothing is cut off.
+    method, degree
+        As of `subtract_overscan`.
+
+    Raises
+    ------
+    ProcessingError
+        As `subtract_overscan`.
+    """
+    ny, nx = source.shape
+    part = keep.slices((ny, nx)) if keep else (slice(0, ny), slice(0, nx))
+    if overscan is None:
+        return TrimmedSource(source, part)
+    rows, columns = overscan.slices((ny, nx))
+    strip = np.empty(overscan.shape, np.float64)
+    for start in range(rows.start, rows.stop, _ROWS_AT_ONCE):
+        stop = min(start + _ROWS_AT_ONCE, rows.stop)
+        values, mask = source.rows(start, stop)
+        here = slice(start - rows.start, stop - rows.start)
+        strip[here] = values[:, columns]
+        if mask is not None:
+            strip[here][mask[:, columns] != 0] = np.nan
+    return TrimmedSource(source, part, measure_levels(strip, overscan, (ny, nx), method=method, degree=degree))

@@ -136,3 +136,36 @@ def read_rows(source: FrameSource, start: int, stop: int, out: np.ndarray) -> np
         return mask
     out[...], mask = source.rows(start, stop)
     return mask
+
+
+@dataclass(frozen=True)
+class CorrectedSource:
+    """A frame less an offset frame, times a factor, row by row."""
+
+    source: FrameSource
+    offset: np.ndarray | None = None
+    offset_mask: np.ndarray | None = None
+    factor: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)."""
+        return self.source.shape
+
+    def rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Corrected rows."""
+        out = np.empty((stop - start, self.shape[1]), np.float32)
+        mask = self.read_into(start, stop, out)
+        return out, mask
+
+    def read_into(self, start: int, stop: int, out: np.ndarray) -> np.ndarray | None:
+        """Corrected rows into ``out``; returns their mask plane."""
+        mask = read_rows(self.source, start, stop, out)
+        if self.offset is not None:
+            out -= self.offset[start:stop]
+        if self.offset_mask is not None:
+            own = self.offset_mask[start:stop]
+            mask = own if mask is None else mask | own
+        if self.factor != 1.0:
+            out *= np.float32(self.factor)
+        return mask

@@ -19,6 +19,7 @@ from avcd.reduction.applying import each_strip
 from avcd.reduction.combine import ArraySource, FileSource, FrameSource
 from avcd.reduction.planes import CCDData
 from avcd.stages.output import Work
+from avcd.stages.readout import Readout
 from avcd.work import JobInput
 
 
@@ -80,8 +81,8 @@ def measured_read_noise(work: Work) -> float | None:
 
 
 @contextmanager
-def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSource]]:
-    """Raw frames as row sources for combination, in bounded memory.
+def row_sources(work: Work, inputs: Sequence[JobInput], readout: Readout | None = None) -> Iterator[list[FrameSource]]:
+    """Raw frames as row sources for combination, less their overscan and cut, in bounded memory.
 
     Rows of uncompressed frames are read from their files as they are needed. Of the others, what fits into the job's
     memory is held there; more than that are decoded once into temporary files, so that memory does not grow with the
@@ -102,7 +103,7 @@ def row_sources(work: Work, inputs: Sequence[JobInput]) -> Iterator[list[FrameSo
                 np.save(path, image)
                 image = np.load(path, mmap_mode="r")
             sources[index] = ArraySource(image, read_mask(work, inputs[index]))
-        yield [sources[index] for index in range(len(inputs))]
+        yield [(readout or Readout()).of_rows(sources[index]) for index in range(len(inputs))]
         sources.clear()
 
 

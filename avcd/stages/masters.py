@@ -10,8 +10,10 @@ from avcd.cards import describe, inherit, with_read_noise
 from avcd.named_defects import Area
 from avcd.reduction.defects import add_named, find_bad_pixels
 from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
+from avcd.reduction.sources import FrameSource
 from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_raw_header, row_sources
 from avcd.stages.output import Output, Work
+from avcd.stages.readout import Readout, check_masters, level_of
 from avcd.stages.writing import frame_name, image_output
 from avcd.work import JobInput
 
@@ -19,11 +21,11 @@ from avcd.work import JobInput
 def build_bias(work: Work) -> Output:
     """A master bias: see `avcd.reduction.masters.build_master_bias`."""
     raw = work.inputs("raw")
-    with row_sources(work, raw) as sources:
+    with row_sources(work, raw, Readout.of(work.claim.spec.parameters)) as sources:
         master = build_master_bias(
             sources,
             work.claim.spec.parameters,
-            full_well_adu=_full_wells(raw)[0],
+            full_well_adu=_full_wells(raw, sources)[0],
             figures=work.figures,
             memory_bytes=work.memory_bytes,
         )
@@ -33,14 +35,15 @@ def build_bias(work: Work) -> Output:
 def build_dark(work: Work) -> Output:
     """A master dark, less the bias where one was matched."""
     raw = work.inputs("raw")
+    check_masters(work)
     bias = read_ccd(work, work.input("bias"))
-    with row_sources(work, raw) as sources:
+    with row_sources(work, raw, Readout.of(work.claim.spec.parameters)) as sources:
         master = build_master_dark(
             sources,
             bias,
             work.claim.spec.parameters,
             exposure_s=work.claim.spec.exposure_s,
-            full_well_adu=_full_wells(raw)[0],
+            full_well_adu=_full_wells(raw, sources)[0],
             figures=work.figures,
             memory_bytes=work.memory_bytes,
         )
@@ -53,14 +56,15 @@ def build_flat(work: Work) -> Output:
     Flats that are too dark or too bright are left out, and named in the warnings and in the header's HISTORY.
     """
     raw = work.inputs("raw")
+    check_masters(work)
     bias, dark = read_ccd(work, work.input("bias")), read_ccd(work, work.input("dark"))
-    with row_sources(work, raw) as sources:
+    with row_sources(work, raw, Readout.of(work.claim.spec.parameters)) as sources:
         master = build_master_flat(
             sources,
             bias,
             dark,
             work.claim.spec.parameters,
-            full_well_adu=_full_wells(raw),
+            full_well_adu=_full_wells(raw, sources),
             read_noise_adu=measured_read_noise(work),
             figures=work.figures,
             memory_bytes=work.memory_bytes,
@@ -88,17 +92,19 @@ def build_bad_pixels(work: Work) -> Output:
     )
 
 
-def _full_wells(raw: list[JobInput]) -> list[float | None]:
-    """The level at which the detector saturates, adu, as the catalogue has it for every frame."""
-    return [frame_of(one).saturation_adu for one in raw]
+def _full_wells(raw: list[JobInput], sources: list[FrameSource]) -> list[float | None]:
+    """The level at which the detector saturates, adu above the overscan, for every frame; None where it is not known."""
+    wells = [frame_of(one).saturation_adu for one in raw]
+    return [None if well is None else well - level_of(one) for well, one in zip(wells, sources, strict=True)]
 
 
 def _output(work: Work, master: Master, raw: list[JobInput], applied: Iterable[str]) -> Output:
     first = min(raw, key=lambda one: (frame_of(one).t_min or 0.0, one.id))
     left_out = [f"left out: {frame_name(frame_of(raw[index]))}: {why}" for index, why in master.left_out.items()]
     notes = (*master.warnings, *left_out)
+    readout = Readout.of(work.claim.spec.parameters)
     header = describe(
-        inherit(read_raw_header(work, first), keep_world=False),
+        inherit(readout.of_header(read_raw_header(work, first)), keep_world=False),
         work.claim.spec,
         applied=applied,
         steps=notes,
@@ -106,4 +112,5 @@ def _output(work: Work, master: Master, raw: list[JobInput], applied: Iterable[s
     )
     if "read_noise_adu" in master.metrics:
         header = with_read_noise(header, master.metrics["read_noise_adu"])
-    return image_output(work, master.ccd, header, master.metrics, warnings=notes)
+    planes = {} if master.counts is None else {"COUNT": master.counts}
+    return image_output(work, master.ccd, header, master.metrics, warnings=notes, planes=planes)

@@ -29,6 +29,7 @@ from avcd.stages.inputs import (
     read_raw,
 )
 from avcd.stages.output import Output, Work
+from avcd.stages.readout import Readout, check_masters
 from avcd.stages.writing import image_output, table_output
 from avcd.work import JobInput
 
@@ -42,30 +43,37 @@ def reduce_science(work: Work) -> Output:
     """A reduced frame: calibrated pixels with mask and uncertainty, quality as metrics, a plate solution in the header."""
     one = work.inputs("raw")[0]
     frame = frame_of(one)
+    check_masters(work)
     data, raw_header = read_raw(work, one)
-    reduced = _calibrate(work, frame, data)
-    ccd, parameters = reduced.ccd, work.claim.spec.parameters
-    saturation = _saturation(frame, ccd)
-    metrics = dict(reduced.metrics)
-    sources = detect(ccd, parameters, saturation) if work.figures or parameters["solve"] else None
-    if sources is not None and work.figures:
+    parameters = work.claim.spec.parameters
+    readout = Readout.of(parameters)
+    raw_header = readout.of_header(raw_header)
+    raw, overscan_adu, read_out = _read_out(work, frame, data, readout)
+    reduced = _calibrate(work, frame, raw, overscan_adu)
+    ccd = reduced.ccd
+    saturation = _saturation(frame, ccd, overscan_adu)
+    metrics: dict[str, Any] = dict(reduced.metrics)
+    measured = work.figures and parameters["quality"]
+    sources = detect(ccd, parameters, saturation) if measured or parameters["solve"] else None
+    if sources is not None and measured:
         metrics |= frame_figures(ccd.data, ccd.mask, sources, frame, raw_header)
     header = with_exposure(inherit(raw_header, keep_world=False), frame)
-    solution = None if sources is None else _solve(frame, ccd, sources, raw_header, parameters)
+    solution = _solve(frame, ccd, sources, raw_header, parameters) if sources is not None else None
     notes = [*reduced.warnings, *_residue_warnings(work, reduced.metrics, parameters)]
     if solution is not None:
         metrics |= _solution_metrics(solution)
         if solution.reason and solution.wcs is None:
             notes.append(f"plate solution {solution.state}: {solution.reason}")
-        if solution.wcs is not None:
+        if solution.wcs is not None and sources is not None:
             header = with_world(header, solution.wcs, rms_arcsec=solution.rms_arcsec, matched=solution.matched)
             metrics |= pointing_figures(frame, solution.wcs, ccd.data.shape)
             header = _with_zero_point(header, sources, solution.wcs, ccd, frame, metrics)
     applied = [kind for kind in ("bias", "dark", "flat") if kind in reduced.applied or kind in frame.calibration]
-    header = describe(header, work.claim.spec, applied=applied, steps=[_sentence(step) for step in reduced.steps])
+    header = describe(header, work.claim.spec, applied=applied, steps=[*read_out, *map(_sentence, reduced.steps)])
     ra, dec = _centre(solution, ccd, frame)
     state = solution.state if solution is not None else Wcs.NONE
-    return image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state, s_ra=ra, s_dec=dec)
+    planes = {} if reduced.background is None else {"BACKGROUND": reduced.background}
+    return image_output(work, ccd, header, metrics, warnings=tuple(notes), planes=planes, wcs=state, s_ra=ra, s_dec=dec)
 
 
 def _with_zero_point(
@@ -81,7 +89,21 @@ def _with_zero_point(
     )
 
 
-def _calibrate(work: Work, frame: Frame, data: np.ndarray) -> Reduced:
+def _read_out(work: Work, frame: Frame, data: np.ndarray, readout: Readout) -> tuple[CCDData, float | None, list[str]]:
+    """The raw frame less its overscan and cut, the level that was subtracted (None: nothing), and what was done."""
+    raw = CCDData(data, unit=_unit_of(frame), mask=read_mask(work, work.inputs("raw")[0]))
+    well = frame.saturation_adu
+    saturated = None if well is None else well * float(work.claim.spec.parameters["full_well_fraction"])
+    found, level, steps = readout.of_image(raw, saturated)
+    return found, level if readout.overscan else None, steps
+
+
+def _unit_of(frame: Frame) -> str:
+    in_electrons = (frame.bunit or "").lower().startswith("e")
+    return "electron" if frame.calib_level >= CalibLevel.CALIBRATED and in_electrons else "adu"
+
+
+def _calibrate(work: Work, frame: Frame, raw: CCDData, overscan_adu: float | None) -> Reduced:
     dark = work.input("dark")
     masters = Masters(
         bias=read_ccd(work, work.input("bias")),
@@ -91,19 +113,14 @@ def _calibrate(work: Work, frame: Frame, data: np.ndarray) -> Reduced:
         flat=read_ccd(work, work.input("flat")),
         bad_pixels=_mask_of(work, work.input("bad_pixels")),
     )
-    unit = (
-        "electron"
-        if frame.calib_level >= CalibLevel.CALIBRATED and (frame.bunit or "").lower().startswith("e")
-        else "adu"
-    )
     detector = Detector(
-        gain_e_per_adu=None if unit == "electron" else frame.gain_e_per_adu,
+        gain_e_per_adu=None if str(raw.unit) == "electron" else frame.gain_e_per_adu,
         read_noise_e=frame.read_noise_e,
         read_noise_adu=measured_read_noise(work),
         saturation_adu=frame.saturation_adu,
         pedestal_adu=frame.pedestal_adu,
+        overscan_adu=overscan_adu,
     )
-    raw = CCDData(data, unit=unit, mask=read_mask(work, work.inputs("raw")[0]))
     return reduce_frame(raw, masters, detector, frame.exposure_s, work.claim.spec.parameters)
 
 
@@ -165,10 +182,12 @@ def _read_mask_of(work: Work, one: JobInput) -> CCDData:
     return CCDData(data, unit="adu", mask=np.where(data != 0, np.uint16(MaskBit.USER), np.uint16(0)))
 
 
-def _saturation(frame: Frame, ccd: CCDData) -> float | None:
+def _saturation(frame: Frame, ccd: CCDData, overscan_adu: float | None) -> float | None:
     if frame.saturation_adu is None:
         return None
-    return frame.saturation_adu * (frame.gain_e_per_adu or 1.0 if str(ccd.unit) == "electron" else 1.0)
+    return (frame.saturation_adu - (overscan_adu or 0.0)) * (
+        frame.gain_e_per_adu or 1.0 if str(ccd.unit) == "electron" else 1.0
+    )
 
 
 def detect(ccd: CCDData, parameters: Mapping[str, Any], saturation: float | None) -> Sources:

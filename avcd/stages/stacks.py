@@ -90,7 +90,8 @@ def combine_observation(work: Work) -> Output:
             for name in sorted({one.method for one in found})
         },
     }
-    output = image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state)
+    planes = {"COUNT": stacked.coverage} if work.claim.spec.parameters["counts"] else {}
+    output = image_output(work, ccd, header, metrics, warnings=tuple(notes), planes=planes, wcs=state)
     return replace(output, input_metrics=screened.input_metrics)
 
 

@@ -12,7 +12,7 @@ from astropy.table import Table
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from avcd.compose.preview import preview_png
+from avcd.compose.preview import preview_pngs
 from avcd.sky.detection import SourceFlag, Sources
 from avcd.standalone.measured import Measured
 
@@ -76,8 +76,8 @@ def write_picture(measured: Measured, identity: str, stream: BinaryIO) -> None:
     """A PNG of the frame with its sources marked (saturated ones red, doubtful ones yellow), and the width of the stars
     written into the regions of the field."""
     nx = measured.ccd.data.shape[1]
-    params = {"longest_side_px": _LONGEST_PX, "contrast": _CONTRAST}
-    grey = Image.open(io.BytesIO(preview_png(measured.ccd.data, _bits(measured), params)))
+    params = {"sizes_px": [_LONGEST_PX], "contrast": _CONTRAST}
+    grey = Image.open(io.BytesIO(preview_pngs(measured.ccd.data, _bits(measured), params)[_LONGEST_PX]))
     picture = grey.convert("RGB")
     factor = picture.width / nx
     draw = ImageDraw.Draw(picture)

@@ -12,20 +12,22 @@ from typing import Any
 import numpy as np
 from astropy.nddata import StdDevUncertainty
 
-from avcd.association import coherent, load_rules
+from avcd.association import coherent, readout_values
 from avcd.cards import inherit, sign, with_combined
 from avcd.errors import ProcessingError, UsageError
 from avcd.frame import CalibLevel, Frame, ImageType, ProductKind
 from avcd.planner.masters import representative
-from avcd.recipes import Recipe
-from avcd.reduction.combine import METHODS, FrameSource, combine_frames
-from avcd.reduction.masters import CorrectedSource, step_of
+from avcd.recipes import Recipe, load_recipes
+from avcd.reduction.combine import FrameSource, combine_frames
+from avcd.reduction.levels import combination_of, weights_by_noise
+from avcd.reduction.masters import step_of
 from avcd.reduction.planes import CCDData
+from avcd.reduction.sources import CorrectedSource
 from avcd.stages.inputs import row_sources
 from avcd.stages.output import Work
-from avcd.standalone.inputs import FrameFile
+from avcd.standalone.inputs import FrameFile, shipped_rules
 from avcd.standalone.outputs import Task, Writer, paths_of
-from avcd.standalone.planning import check_fits, check_memory, open_path, recipe_of, stage_task
+from avcd.standalone.planning import changed, check_fits, check_memory, open_path, recipe_of, stage_task
 from avcd.standalone.writing import Signed, writer_of
 from avcd.work import Claim
 
@@ -59,7 +61,7 @@ _TYPES = {
     CombineType.FLAT: (ImageType.FLAT,),
 }
 # What frames of one master have in common, in the words of `avcd frames`.
-_COMMON = ("camera", "binning", "window", "gain", "offset", "readout_mode")
+_COMMON = ("camera", "binning", "window", "gain", "offset", "readout_mode", "overscan_section", "trim_section")
 _EXPOSURE_TOLERANCE = 0.01
 _DARK_OF_FLAT_TOLERANCE = 0.1
 
@@ -72,6 +74,8 @@ class CombineOptions:
     method: str | None = None
     low_sigma: float | None = None
     high_sigma: float | None = None
+    rejection: str | None = None
+    counts: bool | None = None
     scale: Scale = Scale.NONE
     mixed: bool = False
     changes: tuple[str, ...] = ()
@@ -96,6 +100,8 @@ def plan_combination(
         unique
     ) < len(files) else []  # fmt: skip
     ordered = sorted(unique.values(), key=lambda one: (one.frame.t_min or 0.0, one.id))
+    if options.type is not CombineType.PLAIN:
+        ordered = [one.trimmed() for one in ordered]
     frames = [one.frame for one in ordered]
     check_memory(frames[0], options.memory_bytes * 4)  # of the results alone: frames are read in strips
     _check_common(ordered, options)
@@ -129,8 +135,6 @@ def plan_combination(
 
 
 def _check_options(options: CombineOptions, bias: FrameFile | None, dark: FrameFile | None) -> None:
-    if options.method is not None and options.method not in METHODS:
-        raise UsageError(f"--method {options.method!r} is none of {', '.join(METHODS)}")
     if bias is not None and options.type in (CombineType.BIAS, CombineType.PLAIN):
         raise UsageError(f"--bias: nothing is subtracted from frames of --type {options.type}; see: avcd reduce --help")
     if dark is not None and options.type is not CombineType.FLAT:
@@ -162,7 +166,7 @@ def _check_common(files: Sequence[FrameFile], options: CombineOptions) -> None:
         seconds = [one.frame.exposure_s for one in files if one.frame.exposure_s is not None]
         if seconds and max(seconds) > min(seconds) * (1 + _EXPOSURE_TOLERANCE) + 1e-3:
             differing.append("exposure_s")
-    if len(coherent([one.frame for one in files], load_rules())) > 1:
+    if len(coherent([one.frame for one in files], shipped_rules())) > 1:
         differing.append("ccd_temperature_c")
     if differing:
         values = "; ".join(f"{name} {', '.join(sorted({_shown(one, name) for one in files}))}" for name in differing)
@@ -177,18 +181,25 @@ def _shown(file: FrameFile, name: str) -> str:
 def _recipe(frames: Sequence[Frame], options: CombineOptions) -> Recipe:
     like = representative(list(frames))
     values: dict[str, Any] = {}
+    readout = readout_values(like, shipped_rules())
     if options.type is CombineType.DARK:
         values["exposure_s"] = like.exposure_s
     elif options.type is CombineType.FLAT:
-        levels = load_rules().for_frame(like).flat
+        levels = shipped_rules().for_frame(like).flat
         values = {
             "lowest_level": levels.lowest_level,
             "highest_level": levels.highest_level,
             "saturation_adu": like.saturation_adu,
         }
-    given = {"method": options.method, "low_sigma": options.low_sigma, "high_sigma": options.high_sigma}
-    known = {name: value for name, value in {**values, **given}.items() if value is not None}
-    return recipe_of(_KINDS[options.type], options.changes, known)
+    known = {name: value for name, value in {**values, **readout}.items() if value is not None}
+    return recipe_of(_KINDS[options.type], (*_given(options), *options.changes), known)
+
+
+def _given(options: CombineOptions) -> list[str]:
+    """The options that are parameters, as ``--set`` has them."""
+    words = {name: getattr(options, name) for name in ("method", "rejection", "low_sigma", "high_sigma")}
+    found = [f"{name}={value}" for name, value in words.items() if value is not None]
+    return found if options.counts is None else [*found, f"counts={str(options.counts).lower()}"]
 
 
 def _check_dark_of_flat(dark: FrameFile, bias: FrameFile | None, frames: Sequence[Frame]) -> list[str]:
@@ -209,14 +220,9 @@ def _check_dark_of_flat(dark: FrameFile, bias: FrameFile | None, frames: Sequenc
 
 
 def _plain(files: Sequence[FrameFile], out: Path, options: CombineOptions) -> Task:
-    if options.changes:
-        raise UsageError("--set changes a recipe, which --type plain has not")
-    parameters: dict[str, Any] = {
-        "method": options.method or "mean",
-        "low_sigma": 5.0 if options.low_sigma is None else options.low_sigma,
-        "high_sigma": 5.0 if options.high_sigma is None else options.high_sigma,
-        "scale": str(options.scale),
-    }
+    shipped = load_recipes()[ProductKind.MASTER_BIAS].parameters
+    own = {name: shipped[name] for name in (*combination_of(shipped), "counts")}
+    parameters = {**changed(own, (*_given(options), *options.changes)), "scale": str(options.scale)}
     units = {one.unit for one in files}
     if len(units) > 1:
         raise ProcessingError(f"the frames differ in unit: {', '.join(sorted(units))}")
@@ -237,10 +243,9 @@ def _combine_plainly(files: list[FrameFile], signed: Signed, limit_bytes: int) -
         scaled = [CorrectedSource(one, factor=factor) for one, factor in zip(sources, factors, strict=True)]
         combined = combine_frames(
             scaled,
-            method=parameters["method"],
-            low_sigma=parameters["low_sigma"],
-            high_sigma=parameters["high_sigma"],
+            **combination_of(parameters),
             floor=step / 2,
+            weights=weights_by_noise(scaled) if parameters["method"] == "weighted" else None,
             memory_bytes=limit_bytes,
         )
     header = files[0].read().header
@@ -254,7 +259,7 @@ def _combine_plainly(files: list[FrameFile], signed: Signed, limit_bytes: int) -
     )
     header = sign(header, signed.identity, signed.kind, signed.recipe, signed.version, CalibLevel.COMBINED, steps)
     notes = ["fewer than three frames: outliers could not be rejected"] if len(files) < 3 else []
-    return writer_of(ccd, header, signed), notes
+    return writer_of(ccd, header, signed, {"COUNT": combined.count} if parameters["counts"] else None), notes
 
 
 def _factors(files: Sequence[FrameFile], sources: Sequence[FrameSource], scale: Scale) -> list[float]:

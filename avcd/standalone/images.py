@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from astropy.io import fits
 
 from avcd.cards import inherit, pedestal_of, sections_of, sign, trimmed_header, with_pedestal, with_saturation
 from avcd.errors import ProcessingError
-from avcd.frame import CalibLevel, ProductKind
+from avcd.frame import CalibLevel, MaskBit, ProductKind
 from avcd.reduction.arithmetic import calculate
 from avcd.reduction.background import estimate_background, subtract_background
 from avcd.reduction.cleaning import clean_cosmic_rays
@@ -169,16 +171,29 @@ def _with_pedestal_added(ccd: CCDData) -> CCDData:
 
 @dataclass(frozen=True)
 class CosmicOptions:
-    """What is known of the detector (None: as the header says), and changes of the search's parameters."""
+    """What is known of the detector (None: as the header says), how is searched, and changes of the search's parameters."""
 
     gain_e_per_adu: float | None = None
     read_noise_e: float | None = None
     saturation_adu: float | None = None
     changes: tuple[str, ...] = ()
+    method: str = "lacosmic"
 
 
-def plan_cosmic(file: FrameFile, out: Path, options: CosmicOptions, limit_bytes: int) -> Task:
-    """The task that masks and replaces a file's cosmic rays.
+class CosmicPart(StrEnum):
+    """What of a search for cosmic rays is written."""
+
+    CLEANED = "cleaned"
+    DIFFERENCE = "difference"
+    MASK = "mask"
+
+
+def plan_cosmic(
+    file: FrameFile, outs: Mapping[CosmicPart, Path], options: CosmicOptions, limit_bytes: int
+) -> list[Task]:
+    """The tasks that mask and replace a file's cosmic rays: one for each part that is to be written, of one search.
+
+    The difference is what was taken away, in the frame's unit; the mask is 1 where a pixel was struck, else 0.
 
     Raises
     ------
@@ -187,8 +202,15 @@ def plan_cosmic(file: FrameFile, out: Path, options: CosmicOptions, limit_bytes:
     """
     frame = file.frame
     shipped = recipe_of(ProductKind.REDUCED, ()).parameters
+    by_median = options.method == "median"
     search = changed(
-        {name: value for name, value in shipped.items() if name.startswith("cosmic_") and name != "cosmic_rays"},
+        {
+            name: value
+            for name, value in shipped.items()
+            if name.startswith("cosmic_")
+            and not name.startswith("cosmic_rays")
+            and name.startswith("cosmic_median_") == by_median
+        },
         options.changes,
     )
     gain = options.gain_e_per_adu or (frame.gain_e_per_adu if file.unit == "adu" else None)
@@ -197,9 +219,12 @@ def plan_cosmic(file: FrameFile, out: Path, options: CosmicOptions, limit_bytes:
     if saturation is not None and file.unit == "electron":
         saturation *= options.gain_e_per_adu or frame.gain_e_per_adu or 1.0
     known = {"gain_e_per_adu": gain, "read_noise_e": noise, "saturation": saturation}
+    if by_median:
+        search["method"] = options.method
 
-    def stage(ccd: CCDData) -> Stage:
-        notes = []
+    @functools.cache
+    def cleaned() -> tuple[CCDData, Stage]:
+        ccd, notes = _with_pedestal_added(file.read()), []
         if gain is None and file.unit == "adu":
             notes.append("the gain is not known: faint cosmic rays are not found; give --gain")
         elif noise is None:
@@ -207,8 +232,29 @@ def plan_cosmic(file: FrameFile, out: Path, options: CosmicOptions, limit_bytes:
         if frame.calib_level < CalibLevel.CALIBRATED and not frame.calibration:
             notes.append("the frame holds its bias: its noise is taken for larger than it is; reduce it first")
         found, struck = clean_cosmic_rays(
-            _with_pedestal_added(ccd), search, gain_e_per_adu=gain, read_noise_e=noise, saturation=saturation
+            ccd, search, gain_e_per_adu=gain, read_noise_e=noise, saturation=saturation, method=options.method
         )
-        return Stage(found, inherit(ccd.header, keep_world=True), [f"cosmic rays replaced: {struck} pixels"], notes)
+        said = [f"cosmic rays replaced: {struck} pixels"]
+        return ccd, Stage(found, inherit(ccd.header, keep_world=True), said, notes)
 
-    return stage_of_image("cosmic", [("frame", file)], {**search, **known}, out, limit_bytes, stage)
+    def part(wanted: CosmicPart) -> Stage:
+        before, made = cleaned()
+        if wanted is CosmicPart.CLEANED:
+            return made
+        struck = (np.asarray(made.ccd.mask) & np.uint16(MaskBit.COSMIC_RAY)) != 0
+        if wanted is CosmicPart.MASK:
+            return Stage(CCDData(struck.astype(np.float32), unit=""), made.header, made.steps)
+        taken = np.where(struck, before.data - made.ccd.data, 0).astype(np.float32)
+        return Stage(CCDData(taken, unit=made.ccd.unit), made.header, made.steps)
+
+    return [
+        stage_of_image(
+            "cosmic",
+            [("frame", file)],
+            {**search, **known, **({} if wanted is CosmicPart.CLEANED else {"part": str(wanted)})},
+            out,
+            limit_bytes,
+            lambda _, wanted=wanted: part(wanted),
+        )
+        for wanted, out in outs.items()
+    ]

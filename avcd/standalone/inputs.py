@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from avcd.association import Rules, load_rules, trimmed
 from avcd.cards import read_noise_of
 from avcd.config import Limits
 from avcd.errors import FrameError, ProductError
@@ -18,6 +20,12 @@ from avcd.reduction.planes import CCDData
 from avcd.work import JobInput
 
 _MADE = {str(one): one for one in ProductKind}
+
+
+@functools.cache
+def shipped_rules() -> Rules:
+    """The rules of commands on files, which know no home."""
+    return load_rules()
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,10 @@ class FrameFile:
         """The same file, with values of its frame that the observer gave."""
         known = {name: value for name, value in values.items() if value is not None}
         return replace(self, frame=replace(self.frame, **known)) if known else self  # type: ignore[arg-type]
+
+    def trimmed(self) -> FrameFile:
+        """The same file, its frame as it is once its overscan was subtracted and cut off."""
+        return self if self.product else replace(self, frame=trimmed(self.frame, shipped_rules()))
 
     def as_raw(self, role: str = "raw") -> JobInput:
         """As a stage's input that is a frame, raw or prepared by another command."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 from avcd.config import Workers
 from avcd.errors import ProcessingError, UsageError
 from avcd.frame import CalibLevel, Frame, InputRef, ProductKind, ProductSpec, ProductStatus, product_identity
-from avcd.recipes import Recipe, load_recipes
+from avcd.recipes import Recipe, checked_parameters, load_recipes
 from avcd.stages import HeldMasters, run_stage
 from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Task, Writer
@@ -80,20 +79,18 @@ def changed(parameters: Mapping[str, Any], changes: Iterable[str]) -> dict[str, 
         name, equals, value = text.partition("=")
         if not equals or name.strip() not in found:
             raise UsageError(f"--set {text!r}: write NAME=VALUE, with a NAME of {', '.join(sorted(found))}")
-        found[name.strip()] = _typed(text, value, found[name.strip()])
+        try:
+            found = checked_parameters({name.strip(): _value_of(value)}, found)
+        except ValueError as error:
+            raise UsageError(f"--set {text!r}: {error}") from None
     return found
 
 
-def _typed(text: str, value: str, like: Any) -> Any:
+def _value_of(text: str) -> Any:
     try:
-        found = tomllib.loads(f"value = {value}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        found = value.strip()
-    if isinstance(like, float) and type(found) is int:
-        found = float(found)
-    if type(found) is not type(like):
-        raise UsageError(f"--set {text!r}: {json.dumps(like)} is what such a value looks like")
-    return found
+        return text.strip()
 
 
 def stage_task(

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avcd.association import readout_values
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel, Frame, ImageType, ProductKind
 from avcd.planner.science import NEEDED
 from avcd.stages import HeldMasters
-from avcd.standalone.inputs import FrameFile
+from avcd.standalone.inputs import FrameFile, shipped_rules
 from avcd.standalone.outputs import Task
 from avcd.standalone.planning import check_fits, check_memory, recipe_of, stage_task
 
@@ -60,6 +61,7 @@ def plan_reduction(
         read_noise_e=options.read_noise_e,
         saturation_adu=options.saturation_adu,
     )
+    file = file.trimmed()
     frame = file.frame
     check_memory(frame, options.memory_bytes)
     chosen, notes, missing = _choose(file, calibrations)
@@ -74,9 +76,11 @@ def plan_reduction(
         "saturation_adu": frame.saturation_adu,
         "pedestal_adu": frame.pedestal_adu,
         "pixel_scale_arcsec": frame.pixel_scale_arcsec,
+        **readout_values(frame, shipped_rules()),
         "solve": options.solve,
-        "cosmic_rays": options.cosmic_rays,
     }
+    if options.cosmic_rays is not None:
+        values["cosmic_rays"] = "lacosmic" if options.cosmic_rays else "none"
     recipe = recipe_of(
         ProductKind.REDUCED, options.changes, {name: value for name, value in values.items() if value is not None}
     )

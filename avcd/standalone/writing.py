@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
 
 from avcd.frame import InputRef, ProductKind, ProductSpec, ProductStatus, product_identity
@@ -77,7 +78,9 @@ class Signed:
         )
 
 
-def writer_of(ccd: CCDData, header: fits.Header, signed: Signed) -> Writer:
+def writer_of(
+    ccd: CCDData, header: fits.Header, signed: Signed, planes: Mapping[str, np.ndarray] | None = None
+) -> Writer:
     """What writes a product into a stream."""
     content = ImageContent(
         data=ccd.data,
@@ -87,5 +90,6 @@ def writer_of(ccd: CCDData, header: fits.Header, signed: Signed) -> Writer:
         header=header,
         provenance=signed.provenance,
         parameters=signed.parameters,
+        planes=planes or {},
     )
     return partial(write_image_fits, content)

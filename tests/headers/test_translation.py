@@ -322,3 +322,24 @@ def test_a_site_by_what_headers_call_it(translated):
 def test_the_chips_of_a_mosaic_are_cameras(translated):
     header = {"INSTRUME": "DECam", "OBSTYPE": "zero"}
     assert len({translated({**header, "CCDNUM": one}).session_id for one in (1, 2)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("cards", "overscan", "kept", "warned"),
+    [
+        ({"BIASSEC": "[1:28,1:1024]", "TRIMSEC": "[29:1052,1:1024]"}, "[1:28,1:1024]", "[29:1052,1:1024]", 0),
+        ({"BIASSEC": "[1:28, 1:1024]", "DATASEC": "[29:1052,1:1024]"}, "[1:28,1:1024]", "[29:1052,1:1024]", 0),
+        ({"BIASSEC": "[0:0,0:0]", "TRIMSEC": "[1:1052,1:1024]"}, None, None, 0),  # nothing is said, nothing is cut off
+        (
+            {"BIASSEC": "UNKNOWN", "TRIMSEC": "[1:4096,1:4096]", "DATASEC": "[1:1040,1:1024]"},
+            None,
+            "[1:1040,1:1024]",
+            1,
+        ),
+        ({"BIASSEC": "[28:1,1:1024]", "TRIMSEC": "29:1052"}, None, None, 2),
+    ],
+)
+def test_sections_that_are_no_part_of_the_image_are_not_used(cards, overscan, kept, warned, translated):
+    found = translated({"IMAGETYP": "Light Frame", "DATE-OBS": "2026-01-15T22:00:00", **cards}, shape=(1024, 1052))
+    assert (found.overscan_section, found.trim_section) == (overscan, kept)
+    assert sum("it is not used" in one for one in found.warnings) == warned

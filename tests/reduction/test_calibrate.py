@@ -52,7 +52,7 @@ def raw(data) -> CCDData:
 @pytest.fixture
 def quiet(parameters):
     """The recipe's parameters without cosmic rays."""
-    return {**parameters["reduced"], "cosmic_rays": False}
+    return {**parameters["reduced"], "cosmic_rays": "none"}
 
 
 @pytest.mark.parametrize("gain_known", [True, False])
@@ -370,3 +370,28 @@ def test_bad_pixels_are_replaced_where_the_recipe_says_so(detector, quiet):
     assert found.ccd.mask[65, 55] == MaskBit.HOT  # in the middle of a bad cluster nothing says what it should be
     assert found.metrics["unrepaired_px"] == np.count_nonzero(found.ccd.mask & np.uint16(MaskBit.HOT)) > 0
     assert any(step["step"] == "bad pixels replaced" for step in found.steps)
+
+
+def test_the_smooth_sky_is_kept_beside_the_frame_or_taken_off(parameters):
+    rng = np.random.default_rng(4)
+    y, x = np.indices((256, 260))
+    sky = 200 + 0.3 * x + 0.2 * y
+    star = 5000 * np.exp(-((y - 100) ** 2 + (x - 90) ** 2) / 8)
+    raw = CCDData(rng.poisson(sky + star).astype(np.float32), unit="adu")
+    detector = Detector(gain_e_per_adu=1.0, read_noise_e=3.0, bias_removed=True)
+    found = {
+        how: reduce_frame(
+            raw, Masters(), detector, 60.0, {**parameters["reduced"], "cosmic_rays": "none", "background": how}
+        )
+        for how in ("none", "plane", "subtract")
+    }
+    assert found["none"].background is None
+    assert np.abs(found["plane"].background - sky).max() < 10
+    assert np.abs(found["plane"].background - sky).mean() < 1
+    np.testing.assert_array_equal(found["plane"].ccd.data, found["none"].ccd.data)
+    taken = found["subtract"]
+    np.testing.assert_allclose(taken.ccd.data + taken.background, found["none"].ccd.data, rtol=1e-5)
+    assert abs(np.median(taken.ccd.data)) < 1
+    assert taken.ccd.data[100, 90] == pytest.approx(5000, rel=0.1)
+    np.testing.assert_array_equal(taken.ccd.uncertainty.array, found["none"].ccd.uncertainty.array)
+    assert taken.metrics["background_subtracted"] == pytest.approx(np.median(sky), rel=0.05)

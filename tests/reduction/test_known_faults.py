@@ -39,7 +39,7 @@ def test_three_bad_columns_side_by_side_are_found(parameters):
 
 
 def test_the_noise_is_each_cameras_own(parameters):
-    flat_out = {**parameters["reduced"], "cosmic_rays": False}
+    flat_out = {**parameters["reduced"], "cosmic_rays": "none"}
     dark = ccd(np.zeros((32, 32)))
     noises = []
     for read_noise_e, gain in ((3.0, 0.5), (12.0, 2.0)):
@@ -49,14 +49,14 @@ def test_the_noise_is_each_cameras_own(parameters):
 
 
 def test_a_pedestal_is_added_once_and_before_the_bias(parameters):
-    quiet = {**parameters["reduced"], "cosmic_rays": False}
+    quiet = {**parameters["reduced"], "cosmic_rays": "none"}
     known = Detector(gain_e_per_adu=1.0, read_noise_e=5.0, pedestal_adu=100.0)
     found = reduce_frame(ccd(np.full((32, 32), 1400)), Masters(bias=ccd(np.full((32, 32), 1000))), known, 1.0, quiet)
     assert np.median(found.ccd.data) == 500
 
 
 def test_corners_that_a_flat_never_lit_are_masked_and_not_blown_up(parameters):
-    quiet = {**parameters["reduced"], "cosmic_rays": False}
+    quiet = {**parameters["reduced"], "cosmic_rays": "none"}
     response = np.ones((64, 64))
     response[:10, :10] = 0.01
     rng = np.random.default_rng(2)
