@@ -15,6 +15,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -307,7 +308,7 @@ def verify_picture(path: Path) -> None:
 def publish(
     archive: Path, relative: str, write: Callable[[BinaryIO], None], verify: Callable[[Path], None], token: str
 ) -> PublishedFile:
-    """Put one file into the archive: temporary name, write, fsync, verify, rename, fsync the directory.
+    """Put one file into the archive: temporary name, write, fsync and verify, rename, fsync the directory.
 
     A crash leaves at most a temporary file, which `sweep_temporaries` removes; an error leaves nothing.
 
@@ -344,13 +345,12 @@ def publish(
             write(stream)
             stream.flush()
             faults.reach("written")
-            os.fsync(stream.fileno())
+            with ThreadPoolExecutor(1) as beside:  # the disk is waited for while the processor checks
+                synced = beside.submit(os.fsync, stream.fileno())
+                verify(temporary)
+                digest = _digest(temporary)
+                synced.result()
         faults.reach("fsynced")
-        verify(temporary)
-        digest = hashlib.sha256()
-        with temporary.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
         size = temporary.stat().st_size
         temporary.replace(target)
         _fsync_directory(target.parent)
@@ -362,7 +362,12 @@ def publish(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return PublishedFile(relative, digest.hexdigest(), size)
+    return PublishedFile(relative, digest, size)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _make_directory(path: Path) -> None:
