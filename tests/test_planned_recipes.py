@@ -48,7 +48,7 @@ SECTIONS = {"overscan_section": "[101:108,1:80]", "trim_section": "[1:100,1:80]"
 
 def test_trimmed_frames_meet_masters_of_the_size_that_is_kept():
     frames = [replace(one, **SECTIONS) for one in night()]
-    delivered = make_frame("given", ImageType.MASTER_FLAT, 20, filter="Green", naxis1=100)
+    delivered = make_frame("given", ImageType.MASTER_FLAT, 20, filter="Green", naxis1=100, session_id="given")
     flats = [one for one in frames if one.image_type is ImageType.FLAT and one.filter == "Green"]
     found = plan(snapshot([*(one for one in frames if one not in flats), delivered]), RECIPES, RULES, PROCESSING)
     assert not found.blocked
