@@ -303,7 +303,7 @@ def publish(
     *,
     digest: bool = True,
 ) -> PublishedFile:
-    """Put one file into the archive: temporary name, write, fsync, verify, rename, fsync the directory.
+    """Put one file into the archive: temporary name, write, fsync and verify, rename, fsync the directory.
 
     A crash leaves at most a temporary file, which `sweep_temporaries` removes; an error leaves nothing.
 
@@ -336,19 +336,19 @@ def publish(
     if archive.resolve() not in target.resolve().parents:
         raise ValueError(f"{relative!r} is outside the archive")
     temporary = target.with_name(f".{target.name[:_LONGEST_NAME]}.{token}{_TEMPORARY}")
-    beside = ThreadPoolExecutor(1)
     try:
         _make_directory(target.parent)
         with temporary.open("xb") as stream:
             write(stream)
             stream.flush()
             faults.reach("written")
-            # While the disk is waited for, and beside the check.
-            found = beside.submit(_digest, temporary) if digest else None
-            os.fsync(stream.fileno())
+            with ThreadPoolExecutor(2) as beside:  # the disk is waited for while the processor checks
+                synced = beside.submit(os.fsync, stream.fileno())
+                found = beside.submit(_digest, temporary) if digest else None
+                verify(temporary)
+                synced.result()
+            sha256 = found.result() if found else ""
         faults.reach("fsynced")
-        verify(temporary)
-        sha256 = found.result() if found else ""
         size = temporary.stat().st_size
         temporary.replace(target)
         _fsync_directory(target.parent)
@@ -360,8 +360,6 @@ def publish(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    finally:
-        beside.shutdown()
     return PublishedFile(relative, sha256, size)
 
 

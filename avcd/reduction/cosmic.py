@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import sep
-from scipy.ndimage import binary_dilation
 
 from avcd.reduction.lacosmic import detect_cosmic_rays
 
@@ -65,8 +64,14 @@ def find_cosmic_rays(
         object_limit=float(params["cosmic_object_limit"]),
         iterations=int(params["cosmic_iterations"]),
     )
-    proof = struck & _sharper_than_stars(values, _star_width(values, mask, saturation), read_noise)
-    struck = struck & binary_dilation(proof, np.ones((3, 3), bool))
+    if not struck.any():
+        return struck, values
+    places = np.nonzero(struck)
+    proof = np.zeros((values.shape[0] + 2, values.shape[1] + 2), bool)
+    proof[1:-1, 1:-1][places] = _sharper_than_stars(values, places, _star_width(values, mask, saturation), read_noise)
+    # A pixel beside one that proves it belongs to the same track.
+    beside = [proof[places[0] + 1 + dy, places[1] + 1 + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    struck[places] = np.logical_or.reduce(beside)
     return struck, np.where(struck, cleaned, values).astype(np.float32)
 
 
@@ -94,18 +99,22 @@ def _star_width(data: np.ndarray, mask: np.ndarray, saturation: float) -> float:
     return max(_NARROWEST_PX, _MARGIN * width)
 
 
-def _sharper_than_stars(data: np.ndarray, width_px: float, read_noise: float) -> np.ndarray:
-    """Where a pixel exceeds, significantly, what two opposite neighbours allow a star."""
-    variance = np.pad(np.maximum(data, 0) + np.float32(read_noise) ** 2, 1, mode="edge")
-    padded = np.pad(data - np.median(data), 1, mode="edge")
-    ny, nx = data.shape
-    centre = np.s_[1 : ny + 1, 1 : nx + 1]
-    sharp = np.zeros(data.shape, bool)
+def _sharper_than_stars(
+    data: np.ndarray, places: tuple[np.ndarray, ...], width_px: float, read_noise: float
+) -> np.ndarray:
+    """Which of some pixels exceed, significantly, what two opposite neighbours allow a star; shape of the places."""
+    row, column = places
+    level = np.median(data)
+
+    def around(dy: int, dx: int) -> tuple[np.ndarray, np.ndarray]:
+        """A neighbour of each, less the sky, and its variance; at the edge the pixel stands for the one beyond."""
+        there = data[np.clip(row + dy, 0, data.shape[0] - 1), np.clip(column + dx, 0, data.shape[1] - 1)]
+        return there - level, np.maximum(there, 0) + np.float32(read_noise) ** 2
+
+    value, variance = around(0, 0)
+    sharp = np.zeros(row.shape, bool)
     for dy, dx in _DIRECTIONS:
-        one = np.s_[1 + dy : ny + 1 + dy, 1 + dx : nx + 1 + dx]
-        other = np.s_[1 - dy : ny + 1 - dy, 1 - dx : nx + 1 - dx]
+        (one, its), (other, others) = around(dy, dx), around(-dy, -dx)
         ratio = np.float32(np.exp((dx * dx + dy * dy) / 2 * (_FWHM_PER_SIGMA / width_px) ** 2) / 2)
-        excess = padded[centre] - ratio * (padded[one] + padded[other])
-        noise = np.sqrt(variance[centre] + ratio**2 * (variance[one] + variance[other]))
-        sharp |= excess > _SHARP_SIGMA * noise
+        sharp |= value - ratio * (one + other) > _SHARP_SIGMA * np.sqrt(variance + ratio**2 * (its + others))
     return sharp

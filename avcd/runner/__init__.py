@@ -108,13 +108,16 @@ class Runner:
                 self._settle(future, self._running.pop(future))
                 moved = True
             self._renew()
-            moved |= self._feed()
+            if done:
+                moved |= self._feed()
         return moved
 
     def _feed(self) -> bool:
         moved = False
         while not self.full:
-            claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
+            # A look costs less than a transaction that claims nothing.
+            ready = self._catalog.has_ready(self._clock())
+            claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock()) if ready else None
             if claim is None:
                 if not self._running:  # a suspect that the plan dropped must not slow the others down for good
                     self._suspects.clear()
