@@ -144,7 +144,7 @@ def reduce_frame(
         ccd = _clean_cosmic_rays(run, ccd, detector, params)
     if ccd.data is not data:
         hide_broken(ccd.data, ccd.uncertainty.array, np.asarray(ccd.mask))
-    run.metrics["masked_fraction"] = float(np.count_nonzero(ccd.mask)) / ccd.data.size
+    run.metrics["masked_fraction"] = float(np.count_nonzero(np.asarray(ccd.mask))) / ccd.data.size
     return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings))
 
 
