@@ -200,14 +200,14 @@ class Home(BaseModel):
 
     @model_validator(mode="after")
     def _apart(self) -> Home:
-        archive = self.archive
+        archive, named = self.archive, any(self.compat_styles.values())
         for drop in self.settings.drop:
             root = self.drop_path(drop)
             if _inside(root, archive):
                 raise ValueError(f"drop directory {root} and archive {archive} lie inside one another")
-            if _inside(root, self.compat_path):
+            if named and _inside(root, self.compat_path):
                 raise ValueError(f"drop directory {root} and [compat] path {self.compat_path} lie inside one another")
-        if _inside(archive, self.compat_path):
+        if named and _inside(archive, self.compat_path):
             raise ValueError(f"archive {archive} and [compat] path {self.compat_path} lie inside one another")
         return self
 

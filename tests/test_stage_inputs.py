@@ -9,8 +9,9 @@ import pytest
 from astropy.io import fits
 
 from avcd.frame import Frame
+from avcd.headers.pixels import read_pixels
 from avcd.reduction.combine import FileSource, combine_frames
-from avcd.stages.inputs import row_sources
+from avcd.stages.inputs import read_raw, read_raw_header, row_sources
 from avcd.stages.output import Work
 from avcd.work import JobInput
 
@@ -49,3 +50,17 @@ def test_every_source_gives_its_own_frame(inputs, tmp_path, memory):
             np.testing.assert_array_equal(source.rows(31, 47)[0], image[31:47])
         found = combine_frames(sources, method="median", rejection="none")
     np.testing.assert_array_equal(found.data, np.median(pixels, axis=0))
+
+
+@pytest.mark.parametrize("stored", ["uint16", "int16", "float32", "uint8", "int32"])
+def test_a_frame_is_read_alike_in_strips_and_as_a_whole(stored, tmp_path):
+    pixels = np.random.default_rng(3).integers(0, 200, (45, 50)).astype(stored)
+    header = fits.Header([("OBJECT", "M 42"), ("EXPTIME", 30.0)])
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "x.fits")
+    work = Work(claim=None, open=lambda one: tmp_path / one.relative_path, memory_bytes=2**30)
+    one = JobInput(role="raw", id="0" * 64, origin="frame", root="drop", relative_path="x.fits")
+    data, found = read_raw(work, one)
+    whole, wanted = read_pixels(tmp_path / "x.fits", "", 0)
+    np.testing.assert_array_equal(data, whole)
+    assert data.dtype == np.float32
+    assert found == wanted == read_raw_header(work, one)
