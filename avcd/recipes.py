@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avcd.errors import ConfigError
 from avcd.frame import ProductKind
+from avcd.inspection import faults_of, limits_of
 from avcd.named_defects import NamedDefects, read_named_defects
 from avcd.resources import shipped
 
@@ -63,6 +64,9 @@ def load_recipes(home: Path | None = None) -> Recipes:
         if unknown:
             raise ConfigError(f"{path}: {', '.join(unknown)}: no such parameter; there are {sorted(base.parameters)}")
         recipes[own.kind] = own.model_copy(update={"parameters": {**base.parameters, **own.parameters}})
+    stacks = recipes[ProductKind.STACK].parameters
+    limits_of(stacks)
+    faults_of(stacks["leave_out"])
     masks = recipes[ProductKind.BAD_PIXEL_MASK]
     recipes[ProductKind.BAD_PIXEL_MASK] = masks.model_copy(update={"named": _named_defects(home)})
     return recipes
