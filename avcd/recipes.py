@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avcd.errors import ConfigError
 from avcd.frame import ProductKind
+from avcd.inspection import faults_of, limits_of
 from avcd.named_defects import NamedDefects, read_named_defects
 from avcd.resources import shipped
 
@@ -130,6 +131,9 @@ def load_recipes(home: Path | None = None) -> Recipes:
         except ValueError as error:
             raise ConfigError(f"{path}: {error}") from None
         recipes[own.kind] = own.model_copy(update={"parameters": parameters})
+    stacks = recipes[ProductKind.STACK].parameters
+    limits_of(stacks)
+    faults_of(stacks["leave_out"])
     masks = recipes[ProductKind.BAD_PIXEL_MASK]
     recipes[ProductKind.BAD_PIXEL_MASK] = masks.model_copy(update={"named": _named_defects(home)})
     return recipes

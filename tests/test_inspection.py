@@ -82,3 +82,16 @@ def test_impossible_limits_and_unknown_faults_are_refused_by_name():
         limits_of({"screen_clowds": 0.5})
     with pytest.raises(ConfigError, match=r"fog.*clouds, veil"):
         faults_of(["fog"])
+
+
+def test_a_home_whose_recipe_names_no_fault_is_told_when_it_is_read(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    recipe = tmp_path / "recipes" / "stack.toml"
+    head = 'kind = "stack"\nname = "stack"\nversion = 2\n[parameters]\n'
+    recipe.write_text(head + 'leave_out = ["clouds", "trailing"]\nscreen_clouds = 0.4\n')
+    parameters = load_recipes(tmp_path)[ProductKind.STACK].parameters
+    assert faults_of(parameters["leave_out"]) == {Fault.CLOUDS, Fault.TRAILING}
+    assert limits_of(parameters).clouds == 0.4
+    recipe.write_text(head + 'leave_out = ["rain"]\n')
+    with pytest.raises(ConfigError, match="rain"):
+        load_recipes(tmp_path)

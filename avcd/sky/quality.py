@@ -70,7 +70,7 @@ def measure_quality(
         found["ellipticity"] = float(np.median(sources.ellipticity[chosen]))
         # Ellipticity has half the period of an angle: opposite directions are one, crossed ones cancel.
         turned = sources.ellipticity[chosen] * np.exp(2j * sources.theta_rad[chosen])
-        shared = complex(np.median(turned.real), np.median(turned.imag))
+        shared = complex(np.mean(turned))
         found["elongation"] = float(abs(shared))
         found["elongation_angle_deg"] = float(np.degrees(np.angle(shared) / 2) % 180.0)
         if pixel_scale_arcsec:

@@ -16,6 +16,7 @@ _FEWEST = 5
 _MEET_PX = 2.0
 _APART_FWHM = 3.0  # neighbours nearer than this share their light
 _BEST_PART = 0.25  # of the frames: the best, the sharpest, those of the darkest sky
+_SHOWN = 0.5  # of the stars: a frame with fewer is no measure for others
 _GRID = 6
 _PER_CELL = 4  # stars that a cell must have before it can be called hidden
 _FOUND = 0.2  # of a cell's stars; fewer, and it is hidden
@@ -87,7 +88,8 @@ def compare_frames(members: Sequence[Member], grid: tuple[int, int]) -> list[Rel
     Returns
     -------
     list of Relative
-        In the order of the frames. The best are the quarter of the frames with most light, least width, darkest sky.
+        In the order of the frames. The best are the quarter of the frames with most light, least width, darkest sky,
+        among those that show half of the stars or more: what a covered telescope has is neither sharp nor dark.
     """
     if len(members) < 2:
         return [Relative() for _ in members]
@@ -98,7 +100,9 @@ def compare_frames(members: Sequence[Member], grid: tuple[int, int]) -> list[Rel
     widths = np.array([np.nan if one.fwhm_px is None else one.fwhm_px for one in members])
     skies = np.array([one.sky / (one.exposure_s or 1.0) for one in members])
     noises = np.array([one.noise / np.sqrt(one.exposure_s or 1.0) for one in members])
-    sharpest, darkest, quietest = (_best(values, largest=False) for values in (widths, skies, noises))
+    shown = np.array([one is not None and one.found >= _SHOWN for one in measured])
+    fit = shown if shown.any() else np.ones(len(members), bool)
+    sharpest, darkest, quietest = (_best(values[fit], largest=False) for values in (widths, skies, noises))
     found = []
     for index, (one, member) in enumerate(zip(measured, members, strict=True)):
         transparency = None if one is None or not best_light > 0 else float(light[index] / best_light)

@@ -192,9 +192,9 @@ def _ends(
     reach = int(np.hypot(nx, ny) / 2) + 2
     row, column = np.nonzero(usable)
     along = ((column - (nx - 1) / 2) * -np.sin(angle) + (row - (ny - 1) / 2) * np.cos(angle) + reach).astype(np.int64)
-    light = np.bincount(along, np.clip(signal[row, column], -_SPOT, _SPOT), minlength=2 * reach)
     window = np.ones(max(int(least / 3), 10))
-    light = np.convolve(light, window, mode="same")
+    clipped = np.clip(signal[row, column], -_SPOT, _SPOT)
+    light = np.convolve(np.bincount(along, clipped, minlength=2 * reach), window, mode="same")
     pixels = np.convolve(np.bincount(along, minlength=2 * reach), window, mode="same")
     mean = light / np.maximum(pixels, 1)
     known = np.flatnonzero(pixels > 0.2 * _AROUND_PX * len(window))

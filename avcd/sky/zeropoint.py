@@ -136,7 +136,8 @@ def _pairs(
     if len(stars) < _FEWEST:
         return None
     x, y = wcs.all_world2pix(stars.ra_deg, stars.dec_deg, 0, quiet=True)
-    inside = np.flatnonzero((x >= 0) & (y >= 0) & (x <= nx - 1) & (y <= ny - 1))
+    with np.errstate(invalid="ignore"):
+        inside = np.flatnonzero((x >= 0) & (y >= 0) & (x <= nx - 1) & (y <= ny - 1))
     places = np.column_stack([x[inside], y[inside]])
     if len(places) < _FEWEST:
         return None

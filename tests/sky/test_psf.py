@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import star_field
+from scenes import painted_field
 
 from avcd.frame import MaskBit
 from avcd.sky.detection import Sources, detect_sources
@@ -65,7 +65,7 @@ def test_the_error_is_what_the_width_scatters_by():
 
 
 def test_a_moffat_star_is_as_wide_as_its_half_maximum():
-    image, *_ = star_field(SHAPE, 60, 3.5, lowest=1e4)
+    image, *_ = painted_field(SHAPE, 60, 3.5, lowest=1e4)
     figures = psf_figures(measure_psf(image, None, detect_sources(image, None, gain=1.0)))
     assert figures["psf_cn_px"] == pytest.approx(np.hypot(3.5, 0.7), rel=0.03)
     assert figures["tilt"] < 0.05
@@ -99,7 +99,7 @@ def test_without_stars_there_is_no_shape():
 
 
 def test_trailed_stars_share_a_direction_and_round_ones_do_not():
-    image, *_ = star_field(SHAPE, 60, 3.0)
+    image, *_ = painted_field(SHAPE, 60, 3.0)
     trailed = sum(np.roll(image, (step, step), axis=(0, 1)) for step in range(5)) / 5
     quality = measure_quality(trailed, None, detect_sources(trailed, None))
     assert quality["elongation"] > 0.25
@@ -115,7 +115,7 @@ def test_ellipses_of_every_direction_share_none():
     flat = np.ones((64, 64), np.float32)
     sources = Sources(
         x=ones, y=ones, flux=1e5 * ones, flux_err=ones, fwhm_px=3 * ones, ellipticity=0.4 * ones,
-        theta_rad=rng.uniform(-np.pi / 2, np.pi / 2, number), peak=ones, flags=np.zeros(number, int), background=flat,
+        theta_rad=rng.uniform(-np.pi / 2, np.pi / 2, number), peak=1e4 * ones, flags=np.zeros(number, int), background=flat,
         background_rms=flat,
     )  # fmt: skip
     quality = measure_quality(flat, None, sources)
@@ -124,7 +124,7 @@ def test_ellipses_of_every_direction_share_none():
 
 
 def test_cells_without_their_stars_are_counted_and_empty_sky_between_few_is_not():
-    image, *_ = star_field(SHAPE, 400, 2.6, lowest=3e3)
+    image, *_ = painted_field(SHAPE, 400, 2.6, lowest=3e3)
     quality = measure_quality(image, None, detect_sources(image, None))
     assert quality["dead_cells"] == 0
     assert quality["grid_cells"] >= 9
@@ -135,12 +135,12 @@ def test_cells_without_their_stars_are_counted_and_empty_sky_between_few_is_not(
     masked[: SHAPE[0] // 2, : SHAPE[1] // 2] = int(MaskBit.NO_DATA)
     known = measure_quality(image, masked, detect_sources(image, masked))
     assert known["dead_cells"] == 0
-    few, *_ = star_field(SHAPE, 30, 2.6)
+    few, *_ = painted_field(SHAPE, 30, 2.6)
     assert "dead_cells" not in measure_quality(few, None, detect_sources(few, None))
 
 
 def test_the_background_rises_where_it_rises():
-    image, *_ = star_field(SHAPE, 30, 3.0)
+    image, *_ = painted_field(SHAPE, 30, 3.0)
     nx = SHAPE[1]
     image += (60 * np.arange(nx) / nx)[None, :].astype(np.float32)
     quality = measure_quality(image, None, detect_sources(image, None))

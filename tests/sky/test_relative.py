@@ -135,6 +135,14 @@ def test_a_frame_that_could_not_be_registered_is_cloudy_or_elsewhere():
     assert unregistered(seed=32, field=77) == [Fault.WRONG_FIELD]
 
 
+def test_a_covered_frame_makes_the_others_neither_wide_nor_bright():
+    covered = exposure(seed=34, stars=0, sky=3.0)[0]
+    found = compare_frames([exposure(**one)[0] for one in GOOD] + [covered], SHAPE)
+    assert all(one.fwhm_ratio == pytest.approx(1, abs=0.03) for one in found[:-1])
+    assert all(one.sky_ratio == pytest.approx(1, abs=0.03) for one in found[:-1])
+    assert found[-1].transparency == 0
+
+
 def test_of_a_single_frame_and_of_none_with_stars_nothing_is_said():
     member, _ = exposure(**GOOD[0])
     assert compare_frames([member], SHAPE)[0].as_metrics() == {"stars_expected": 0.0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import star_field
+from scenes import painted_field
 
 from avcd.sky.detection import detect_sources
 from avcd.sky.quality import trail_figures
@@ -24,7 +24,7 @@ def trail(start, end, peak, fwhm=3.0):
 
 
 def field(seed=1, number=80):
-    return star_field(SHAPE, number, 3.0, seed=seed)[0]
+    return painted_field(SHAPE, number, 3.0, seed=seed)[0]
 
 
 @pytest.mark.parametrize(
