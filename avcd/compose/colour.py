@@ -82,7 +82,8 @@ def compose_rgb(channels: Sequence[Channel], params: Mapping[str, Any]) -> RgbIm
     """
     _check(channels, params)
     mix = _mix([one.filter for one in channels], params)
-    picture = _Composition([one for one in channels if one.filter in mix.filters], mix, params)
+    by_name = {one.filter: one for one in channels}
+    picture = _Composition([by_name[name] for name in mix.filters], mix, params)
     return RgbImage(picture.draw(), mix.assignment, picture.notes(channels), picture.steps(), picture.record())
 
 
@@ -226,7 +227,6 @@ class _Composition:
         """The picture, shape (ny, nx, 3)."""
         picture = np.empty((*self.shape, 3), np.float32)
         cores = np.zeros(self.shape, bool) if self.saturated is None else self.saturated.copy()
-
         high = max(1, _STRIP_PX // self.shape[1])
 
         def strip(start: int) -> None:
@@ -273,7 +273,7 @@ class _Composition:
                 picture[rows, columns][core] = np.moveaxis(self._toned(light), 0, -1)[core]
 
     def _light(self, rows: slice, columns: slice) -> np.ndarray:
-        """The three colours and the luminance (or their mean), shape (4, …), of a part of the picture."""
+        """The three colours, and the luminance if there is one, of a part of the picture: shape (3 or 4, …)."""
         corner = (rows.start, columns.start)
         pixels = {name: self.data[name][rows, columns] for name in self.mix.filters}
         rgb = self._mixed(pixels, corner, self.shape)
