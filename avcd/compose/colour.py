@@ -151,7 +151,11 @@ class _Composition:
             return data, block_means(data, None, step_of(self.shape)), Level(0.0, 1.0)
         little = block_means(data, good, step_of(self.shape))
         percentiles = float(self.params["black_percentile"]), float(self.params["white_percentile"])
-        return data, np.nan_to_num(little), measure_level(data, good, little, *percentiles)
+        return (
+            data,
+            np.nan_to_num(little),
+            measure_level(data, good, little, *percentiles, without_stars=self.mix.lines),
+        )
 
     def _unseen(self) -> list[np.ndarray | None]:
         """Where none of a colour's images has data: the margins that dithering leaves, not single dead pixels."""
