@@ -225,7 +225,9 @@ class _Composition:
         headroom = float(np.sqrt(np.clip(brightest, 1.0, _MOST_HEADROOM**2)))
         softening = float(params["asinh_softening"]) if params["stretch"] == "asinh" else None
         saturation, grey = float(params["saturation"]), float(params["sky_grey"])
-        return Balanced(white, noise / white, headroom, softening, saturation, grey, gamma)
+        # Of three alike it is the intensity's noise.
+        colour_noise = max(noise_of(plane) for plane in rgb) / np.sqrt(3)
+        return Balanced(white, noise / white, float(colour_noise) / white, headroom, softening, saturation, grey, gamma)
 
     def draw(self) -> np.ndarray:
         """The picture, shape (ny, nx, 3)."""
