@@ -98,6 +98,8 @@ def _check(channels: Sequence[Channel], params: Mapping[str, Any]) -> None:
         raise ProcessingError(f"mode is {params['mode']!r}, none of {', '.join(MODES)}")
     if params["white_balance"] not in _BALANCES:
         raise ProcessingError(f"white_balance is {params['white_balance']!r}, none of {', '.join(_BALANCES)}")
+    if not 1 <= params["jpeg_quality"] <= 95:
+        raise ProcessingError(f"jpeg_quality is {params['jpeg_quality']}: it goes from 1 to 95")
     if params["gamma"] <= 0:
         raise ProcessingError(f"gamma is {params['gamma']:g}: it is greater than 0")
 
