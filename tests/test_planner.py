@@ -117,6 +117,49 @@ def test_ids_name_existing_inputs_only_and_inputs_go_first():
                 assert priority[ref.id] < one.priority
 
 
+def with_lines() -> list[Frame]:
+    frames = night()
+    for number, name in enumerate(("Luminance", "Ha", "OIII", "SII")):
+        frames.append(make_frame(f"f{name}", ImageType.FLAT, 60 + number, exposure_s=5.0, filter=name))
+        frames.append(make_frame(f"s{name}", ImageType.SCIENCE, 150 + number, filter=name))
+    return frames
+
+
+def composites(found) -> dict[str, list[str]]:
+    """The name of each composite in its path, and its filters."""
+    return {
+        one.path.rsplit("/", 1)[-1].split("-")[1]: sorted(ref.role.removeprefix("stack ") for ref in one.inputs)
+        for one in of_kind(found, ProductKind.RGB)
+    }
+
+
+def test_broad_and_narrow_filters_make_a_picture_each():
+    assert composites(made(snapshot(with_lines()))) == {
+        "rgb": ["Blue", "Green", "Luminance", "Red"],
+        "narrowband": ["Ha", "OIII", "SII"],
+    }
+
+
+def test_the_composites_are_those_of_the_settings():
+    facts = snapshot(with_lines())
+    chosen = Processing(composites=("hoo", "SII/Ha/Blue", "jwst-nircam", "natural"))
+    assert composites(made(facts, chosen)) == {
+        "hoo": ["Ha", "OIII"], "sii": ["Blue", "Ha", "SII"], "natural": ["Ha", "OIII", "SII"],
+    }  # fmt: skip
+    assert not composites(made(facts, Processing(composites=())))
+    alike = Processing(composites=("sho", "narrowband"))  # one picture under two names is made once
+    assert len(composites(made(facts, alike))) == 1
+    with pytest.raises(ValueError, match="no three filters"):
+        Processing(composites=("hubble",))
+
+
+def test_another_composite_leaves_those_there_are_alone():
+    facts = snapshot(with_lines())
+    before = {one.id for one in of_kind(made(facts), ProductKind.RGB)}
+    more = made(facts, Processing(composites=("natural", "broadband", "narrowband")))
+    assert before < {one.id for one in of_kind(more, ProductKind.RGB)}
+
+
 def test_one_more_flat_remakes_its_filter_and_nothing_else():
     frames = night()
     before = {one.id: one for one in made(snapshot(frames)).specs}

@@ -297,7 +297,7 @@ def test_provisional_pictures_are_marked(bench, masters):
         pictures[status] = Image.open(io.BytesIO(data)), Image.open(tiff).tag_v2.get(270)
     assert pictures[ProductStatus.PROVISIONAL][0].height > pictures[ProductStatus.FINAL][0].height
     assert pictures[ProductStatus.PROVISIONAL][1] == "provisional"
-    assert pictures[ProductStatus.FINAL][1] is None
+    assert pictures[ProductStatus.FINAL][1] == "red Red; green Red+Blue; blue Blue"
 
 
 def test_what_an_observer_names_is_in_the_mask_and_what_lies_outside_is_told(bench, masters):

@@ -89,7 +89,7 @@ def rgb(
     ] = None,
     interval: Annotated[
         str | None,
-        typer.Option("--interval", metavar="RANGE", help="Of scientific and manual: zscale, minmax, 1%:99.5%, 10:500."),
+        typer.Option("--interval", metavar="RANGE", help="Of scientific and manual: 5%:99.7%, zscale, minmax, 10:500."),
     ] = None,
     saturation: Annotated[
         float | None, typer.Option("--saturation", min=0, help="Of the colours; 1: as they are; else 1.3.")

@@ -82,7 +82,8 @@ def compose_rgb(channels: Sequence[Channel], params: Mapping[str, Any]) -> RgbIm
     """
     _check(channels, params)
     mix = _mix([one.filter for one in channels], params)
-    picture = _Composition([one for one in channels if one.filter in mix.filters], mix, params)
+    by_name = {one.filter: one for one in channels}
+    picture = _Composition([by_name[name] for name in mix.filters], mix, params)
     return RgbImage(picture.draw(), mix.assignment, picture.notes(channels), picture.steps(), picture.record())
 
 
@@ -97,6 +98,8 @@ def _check(channels: Sequence[Channel], params: Mapping[str, Any]) -> None:
         raise ProcessingError(f"mode is {params['mode']!r}, none of {', '.join(MODES)}")
     if params["white_balance"] not in _BALANCES:
         raise ProcessingError(f"white_balance is {params['white_balance']!r}, none of {', '.join(_BALANCES)}")
+    if not 1 <= params["jpeg_quality"] <= 95:
+        raise ProcessingError(f"jpeg_quality is {params['jpeg_quality']}: it goes from 1 to 95")
     if params["gamma"] <= 0:
         raise ProcessingError(f"gamma is {params['gamma']:g}: it is greater than 0")
 
@@ -150,7 +153,11 @@ class _Composition:
             return data, block_means(data, None, step_of(self.shape)), Level(0.0, 1.0)
         little = block_means(data, good, step_of(self.shape))
         percentiles = float(self.params["black_percentile"]), float(self.params["white_percentile"])
-        return data, np.nan_to_num(little), measure_level(data, good, little, *percentiles)
+        return (
+            data,
+            np.nan_to_num(little),
+            measure_level(data, good, little, *percentiles, without_stars=self.mix.lines),
+        )
 
     def _unseen(self) -> list[np.ndarray | None]:
         """Where none of a colour's images has data: the margins that dithering leaves, not single dead pixels."""
@@ -220,13 +227,14 @@ class _Composition:
         headroom = float(np.sqrt(np.clip(brightest, 1.0, _MOST_HEADROOM**2)))
         softening = float(params["asinh_softening"]) if params["stretch"] == "asinh" else None
         saturation, grey = float(params["saturation"]), float(params["sky_grey"])
-        return Balanced(white, noise / white, headroom, softening, saturation, grey, gamma)
+        # Of three alike it is the intensity's noise.
+        colour_noise = max(noise_of(plane) for plane in rgb) / np.sqrt(3)
+        return Balanced(white, noise / white, float(colour_noise) / white, headroom, softening, saturation, grey, gamma)
 
     def draw(self) -> np.ndarray:
         """The picture, shape (ny, nx, 3)."""
         picture = np.empty((*self.shape, 3), np.float32)
         cores = np.zeros(self.shape, bool) if self.saturated is None else self.saturated.copy()
-
         high = max(1, _STRIP_PX // self.shape[1])
 
         def strip(start: int) -> None:
@@ -273,7 +281,7 @@ class _Composition:
                 picture[rows, columns][core] = np.moveaxis(self._toned(light), 0, -1)[core]
 
     def _light(self, rows: slice, columns: slice) -> np.ndarray:
-        """The three colours and the luminance (or their mean), shape (4, …), of a part of the picture."""
+        """The three colours, and the luminance if there is one, of a part of the picture: shape (3 or 4, …)."""
         corner = (rows.start, columns.start)
         pixels = {name: self.data[name][rows, columns] for name in self.mix.filters}
         rgb = self._mixed(pixels, corner, self.shape)

@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, label, sum_labels
+from scipy.ndimage import gaussian_filter, label, median_filter, sum_labels
 
 from avcd.compose.background import subtract_plane
-from avcd.compose.blocks import filled, grid_step
+from avcd.compose.blocks import block_means, filled, grid_step
 
 _LEAST_SPAN = 20.0  # in standard deviations of the noise: a field of few stars has its white percentile in the noise
-_BRIGHT = 8.0  # in standard deviations, in all channels together, for an object to tell the white balance
+_BRIGHT = 8.0  # in standard deviations, in every channel or in all together, for an object to tell the white balance
 _SURE = 4.0  # … and for its light in each channel
 _LEAST_PX = 4
 _LEAST_OBJECTS = 5
-_LARGEST_GAIN = 4.0  # a channel with hardly any light is not blown up to a sea of noise
+_LARGEST_GAIN = 2.5  # a channel with hardly any light is not blown up to a sea of noise
 _MAD = 1.4826
 _SMALL_PX = 1024  # the longest side of what levels are judged on
+_COARSE_PX = 256  # … and of what a nebula's brightness is
+_STAR_PX = 9  # on that image, more than twice a star's width
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def measure_level(
     little: np.ndarray,
     black_percentile: float,
     white_percentile: float,
+    *,
+    without_stars: bool = False,
 ) -> Level:
     """The level of one filter's image.
 
@@ -85,6 +89,8 @@ def measure_level(
         Of the smoothed image less its gradient: what is sky.
     white_percentile
         Of the pixels: what is white.
+    without_stars
+        Whether stars are left out of that, as for a line: their light tells nothing of the nebula's.
     """
     known = np.isfinite(little)
     if not known.any():
@@ -102,9 +108,17 @@ def measure_level(
     flat = Level(0.0, 1.0, across, along).scale(pixels, (pixels.shape[0], pixels.shape[1]))
     values = flat.ravel() if good is None else flat[good[::step, ::step]]
     noise = noise_of(values) if values.size else 0.0
+    if without_stars:
+        values = _starless(whole - plane)
     bright = float(np.percentile(values, white_percentile)) if values.size else sky
     white = max(bright, sky + _LEAST_SPAN * noise, sky + 1e-12)
     return Level(sky, white, across, along, noise)
+
+
+def _starless(image: np.ndarray) -> np.ndarray:
+    """A coarse image in which stars are gone and nebulae are not."""
+    coarse = block_means(image, None, max(1, -(-max(image.shape) // _COARSE_PX)))
+    return np.asarray(median_filter(coarse, _STAR_PX, mode="nearest"))
 
 
 def star_gains(rgb: np.ndarray, saturated: np.ndarray) -> np.ndarray:
@@ -121,18 +135,28 @@ def star_gains(rgb: np.ndarray, saturated: np.ndarray) -> np.ndarray:
         What tells no colour.
     """
     noises = np.maximum([noise_of(plane.ravel()) for plane in rgb], 1e-9)
-    signal = (rgb / noises[:, None, None].astype(np.float32)).sum(axis=0) / np.sqrt(3)
-    regions, count = label((signal > _BRIGHT) & ~saturated)
+    signal = (rgb / noises[:, None, None].astype(np.float32)).min(axis=0)
+    signal[saturated] = 0
+    together = (rgb / noises[:, None, None].astype(np.float32)).sum(axis=0) / np.sqrt(3)
+    together[saturated] = 0
+    for plane in (signal, together):  # the bright stars, as far as there are enough; faint ones are redder
+        sums = _objects(rgb, plane > _BRIGHT, noises)
+        if len(sums) >= _LEAST_OBJECTS:
+            logs = np.log(sums)
+            return _limited(np.exp(-np.median(logs - logs.mean(axis=1, keepdims=True), axis=0)))
+    return np.ones(3)
+
+
+def _objects(rgb: np.ndarray, bright: np.ndarray, noises: np.ndarray) -> np.ndarray:
+    """The light of each object in the three colours, shape (n, 3), of those that are surely seen in each."""
+    regions, count = label(bright)
     if not count:
-        return np.ones(3)
+        return np.empty((0, 3))
     numbers = np.arange(1, count + 1)
     pixels = sum_labels(np.ones(regions.shape), regions, numbers)
     sums = np.stack([sum_labels(plane, regions, numbers) for plane in rgb], axis=1)
     sure = (pixels >= _LEAST_PX) & (sums > _SURE * noises * np.sqrt(pixels)[:, None]).all(axis=1)
-    if sure.sum() < _LEAST_OBJECTS:
-        return np.ones(3)
-    logs = np.log(sums[sure])
-    return _limited(np.exp(-np.median(logs - logs.mean(axis=1, keepdims=True), axis=0)))
+    return np.asarray(sums[sure])
 
 
 def grey_gains(rgb: np.ndarray) -> np.ndarray:

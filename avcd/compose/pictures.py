@@ -9,10 +9,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import tifffile
@@ -122,8 +121,13 @@ def _deflated(coded: np.ndarray) -> bytes:
     return b"".join([b"\x78\x01", *bodies, struct.pack(">I", zlib.adler32(whole))])
 
 
-def jpeg_bytes(rgb: np.ndarray, *, caption: str | None = None, tags: Tags | None = None) -> bytes:
-    """A JPEG of values from 0 to 1, shape (ny, nx, 3) or (ny, nx), the first row at the bottom; colours are not thinned out."""
+def jpeg_bytes(
+    rgb: np.ndarray, *, caption: str | None = None, tags: Tags | None = None, quality: int = _JPEG_QUALITY
+) -> bytes:
+    """A JPEG of values from 0 to 1, shape (ny, nx, 3) or (ny, nx), the first row at the bottom; colours are not thinned out.
+
+    ``quality`` from 1 to 95.
+    """
     picture = Image.fromarray(eight_bit(rgb))
     if caption:
         picture = captioned(picture, caption)
@@ -132,7 +136,7 @@ def jpeg_bytes(rgb: np.ndarray, *, caption: str | None = None, tags: Tags | None
     more: dict[str, bytes] = {"xmp": tags.xmp.encode()} if tags.xmp else {}
     if tags.text:
         more["comment"] = tags.text.encode()
-    picture.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0, icc_profile=srgb_profile(), **more)
+    picture.save(stream, "JPEG", quality=quality, subsampling=0, icc_profile=srgb_profile(), **more)
     return stream.getvalue()
 
 
@@ -161,10 +165,13 @@ def tiff16_bytes(rgb: np.ndarray, *, description: str | None = None, tags: Tags 
     return stream.getvalue()
 
 
-WRITERS: dict[str, Callable[..., bytes]] = {"png": png_bytes, "jpg": jpeg_bytes, "tiff": tiff16_bytes}
+PICTURES = ("png", "jpg", "tiff")
 
 
-def picture_bytes(form: str, rgb: np.ndarray, caption: str | None, tags: Tags) -> bytes:
-    """A picture in one of the forms of `WRITERS`; a TIFF has its caption in its description, and none in its pixels."""
-    write = partial(WRITERS[form], rgb, tags=tags)
-    return write(description=caption) if form == "tiff" else write(caption=caption)
+def picture_bytes(form: str, rgb: np.ndarray, caption: str | None, tags: Tags, quality: int = _JPEG_QUALITY) -> bytes:
+    """A picture in one of the forms of `PICTURES`; a TIFF has its caption in its description, and none in its pixels."""
+    if form == "tiff":
+        return tiff16_bytes(rgb, description=caption, tags=tags)
+    if form == "jpg":
+        return jpeg_bytes(rgb, caption=caption, tags=tags, quality=quality)
+    return png_bytes(rgb, caption=caption, tags=tags)

@@ -55,10 +55,10 @@ def preview_pngs(
     found: dict[int, bytes] = {}
     image, good = data, usable(data, mask)
     for size in sorted(sizes, reverse=True):
-        image = block_means(image, good, max(1, -(-max(image.shape) // size)))
+        image = block_means(image, good, max(1, max(image.shape) // size))
         good = usable(image, None)
-        grey = np.asarray(eight_bit(_stretched(_filled(image, good), float(params["contrast"]))))
-        found[size] = _png(grey, caption)
+        grey = eight_bit(_stretched(_filled(image, good), float(params["contrast"])))
+        found[size] = _png(_fitted(Image.fromarray(grey), size), caption)
     return {size: found[size] for size in sizes}
 
 
@@ -66,11 +66,14 @@ def shrunk_pngs(picture: bytes, sizes: Sequence[int]) -> dict[int, bytes]:
     """A picture (PNG, of colour or grey) made smaller, once for each longest side; none is made larger."""
     with Image.open(io.BytesIO(picture)) as opened:
         whole = opened.convert("RGB")
-    found = {}
-    for size in sizes_of(sizes):
-        step = max(1, -(-max(whole.size) // size))
-        found[size] = png_of_pixels(np.asarray(whole.reduce(step)))
-    return found
+    return {size: png_of_pixels(np.asarray(_fitted(whole, size))) for size in sizes_of(sizes)}
+
+
+def _fitted(picture: Image.Image, size: int) -> Image.Image:
+    """A picture whose longest side is ``size`` pixels, or less where it was less."""
+    fitted = picture.copy()
+    fitted.thumbnail((size, size), Image.Resampling.BICUBIC)
+    return fitted
 
 
 def sizes_of(sizes: Sequence[int]) -> list[int]:
@@ -87,8 +90,8 @@ def sizes_of(sizes: Sequence[int]) -> list[int]:
     return found
 
 
-def _png(grey: np.ndarray, caption: str | None) -> bytes:
-    return png_of_pixels(np.asarray(captioned(Image.fromarray(grey), caption)) if caption else grey)
+def _png(picture: Image.Image, caption: str | None) -> bytes:
+    return png_of_pixels(np.asarray(captioned(picture, caption) if caption else picture))
 
 
 def _stretched(image: np.ndarray, contrast: float) -> np.ndarray:

@@ -38,12 +38,14 @@ _PLAIN = ("linear", "sqrt", "squared")
 class Balanced:
     """A stretch of the intensity alone, above a grey sky (after Lupton et al. 2004, PASP 116, 133).
 
-    ``white``: the intensity that is one; ``noise``: of the intensity, in units of white; ``headroom``: the intensity that is
+    ``white``: the intensity that is one; ``noise``: of the intensity, in units of white; ``colour_noise``: of the noisiest
+    colour's share in it; ``headroom``: the intensity that is
     the brightest, in units of white; ``softening`` None: linear.
     """
 
     white: float
     noise: float
+    colour_noise: float
     headroom: float
     softening: float | None
     saturation: float
@@ -62,7 +64,7 @@ class Balanced:
         np.clip(colour, 0, _MOST_COLOUR, out=colour)
         # Where there is hardly any light, a ratio of two noises is no colour.
         light = np.square(own * np.float32(1 / self.white))
-        sure = light + np.float32((_QUIET * self.noise) ** 2 + 1e-12)
+        sure = light + np.float32((_QUIET * self.colour_noise) ** 2 + 1e-12)
         np.divide(light, sure, out=sure)
         sure *= np.float32(self.saturation)
         colour *= sure

@@ -17,13 +17,13 @@ from avcd.compose.captions import captioned_size
 from avcd.compose.colour import RgbImage
 from avcd.compose.filters import wavelength_nm
 from avcd.compose.mixing import COLOURS
-from avcd.compose.pictures import WRITERS, Tags, picture_bytes
+from avcd.compose.pictures import PICTURES, Tags, picture_bytes
 from avcd.compose.skytags import content_tags, packet, sky_tags
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel
 from avcd.products import ImageContent, write_image_fits
 
-FORMS = (*WRITERS, "fits", "json")
+FORMS = (*PICTURES, "fits", "json")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def colour_files(image: RgbImage, about: About, forms: Sequence[str]) -> dict[st
         elif form == "fits":
             found[".fits"] = _cube(image, about)
         else:
-            found[f".{form}"] = picture_bytes(form, image.rgb, about.caption, _tags(image, about, form))
+            tags, quality = _tags(image, about, form), int(about.parameters["jpeg_quality"])
+            found[f".{form}"] = picture_bytes(form, image.rgb, about.caption, tags, quality)
     return found
 
 
