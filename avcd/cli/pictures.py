@@ -112,7 +112,7 @@ def rgb(
     from avcd.compose.mixing import choose_mix
     from avcd.errors import ProcessingError
     from avcd.frame import ProductKind
-    from avcd.standalone.composing import plan_composite
+    from avcd.standalone.colouring import plan_composite
     from avcd.standalone.planning import recipe_of
 
     session = start_session(force, mem_limit)
