@@ -35,11 +35,17 @@ from avcd.reduction.planes import CCDData
 from avcd.work import PublishedFile
 
 _TEMPORARY = ".part"
+_PLANE_MEANING = {
+    "WEIGHT": ("weight", "sum of the weights of what is in a pixel"),
+    "COVERAGE": ("coverage", "how many frames are in a pixel"),
+}
 _ALL_ONES = 0xFFFFFFFF  # what the 32-bit words of an HDU with CHECKSUM add up to, in ones' complement
+_SUMMED_BYTES = 16 * 2**20
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _PROVENANCE = ("role", "id", "name", "sha256")  # the columns of the table
 # File systems allow 255 bytes; a temporary name is the product's with the token and more.
 _LONGEST_NAME = 150
+_PLANE_TYPES = {"WEIGHT": np.float32, "COVERAGE": np.uint16}
 # What each mask bit means, in its card's comment.
 _BIT_MEANING = {
     MaskBit.HOT: "hot: too bright in the master dark",
@@ -60,7 +66,8 @@ class ImageContent:
     """An image product in memory.
 
     ``data`` float32 (ny, nx), ``mask`` uint16 of `MaskBit`, ``uncertainty`` one standard deviation in the same unit;
-    ``header`` the cards that describe it; ``provenance`` rows of role, id, name, sha256.
+    ``header`` the cards that describe it; ``provenance`` rows of role, id, name, sha256; ``planes`` what else there is of
+    every pixel: WEIGHT float32, COVERAGE uint16.
     """
 
     data: np.ndarray
@@ -71,6 +78,7 @@ class ImageContent:
     provenance: Sequence[Mapping[str, str]] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict)
+    planes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_ccd(self) -> CCDData:
         """As CCDData: the mask plane stays uint16; the WCS is set where the header has a celestial one."""
@@ -100,29 +108,56 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
         The planes differ in shape.
     """
     shape = content.data.shape
-    planes = {"MASK": content.mask, "UNCERT": content.uncertainty}
-    for name, plane in planes.items():
-        if plane is not None and plane.shape != shape:
-            raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
-    primary = fits.PrimaryHDU(np.ascontiguousarray(content.data, dtype=np.float32), _as_written(content.header))
-    primary.header["EXTNAME"] = "SCI"
-    if content.unit:
-        primary.header["BUNIT"] = content.unit
-    hdus: list[Any] = [primary]
+    planes = {"SCI": np.asarray(content.data, dtype=np.float32)}
     if content.mask is not None:
-        mask = fits.ImageHDU(np.ascontiguousarray(content.mask, dtype=np.uint16), name="MASK")
-        for number, bit in enumerate(MaskBit):
-            mask.header[f"MSKBIT{number}"] = (bit.name, f"{int(bit)}: {_BIT_MEANING[bit]}")
-        hdus.append(mask)
+        planes["MASK"] = np.asarray(content.mask, dtype=np.uint16)
     if content.uncertainty is not None:
-        uncertainty = fits.ImageHDU(np.ascontiguousarray(content.uncertainty, dtype=np.float32), name="UNCERT")
-        uncertainty.header["UTYPE"] = ("STDDEV", "one standard deviation")
-        if content.unit:
-            uncertainty.header["BUNIT"] = content.unit
-        hdus.append(uncertainty)
-    hdus += _record_tables(content.provenance, content.parameters)
+        planes["UNCERT"] = np.asarray(content.uncertainty, dtype=np.float32)
+    planes |= content.planes
+    for name, plane in planes.items():
+        if plane.shape != shape:
+            raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
+    hdus: list[Any] = _image_hdus(planes, content.unit, as_written(content.header))
+    hdus += record_tables(content.provenance, content.parameters)
     hdus += [fits.BinTableHDU(table, name=name) for name, table in content.tables.items()]
-    _write_hdus(hdus, stream)
+    write_hdus(hdus, stream)
+
+
+def _image_hdus(planes: Mapping[str, np.ndarray], unit: str, header: fits.Header) -> list[Any]:
+    """The HDUs of an image's planes, the first the primary."""
+    hdus: list[Any] = []
+    for name, plane in planes.items():
+        pixels = np.ascontiguousarray(plane)
+        hdu = fits.ImageHDU(pixels, name=name) if hdus else fits.PrimaryHDU(pixels, header)
+        hdus.append(hdu)
+        if name == "SCI":
+            hdu.header["EXTNAME"] = name
+        elif name == "MASK":
+            for number, bit in enumerate(MaskBit):
+                hdu.header[f"MSKBIT{number}"] = (bit.name, f"{int(bit)}: {_BIT_MEANING[bit]}")
+        elif name == "UNCERT":
+            hdu.header["UTYPE"] = ("STDDEV", "one standard deviation")
+        elif name in _PLANE_MEANING:
+            hdu.header["CONTENT"] = _PLANE_MEANING[name]
+        if unit and name in ("SCI", "UNCERT"):
+            hdu.header["BUNIT"] = unit
+    return hdus
+
+
+def image_headers(
+    shape: tuple[int, int], dtypes: Mapping[str, Any], unit: str, header: fits.Header
+) -> dict[str, fits.Header]:
+    """The headers that `write_image_fits` would write for planes of this shape, their sums still to be filled in."""
+    hdus = _image_hdus({name: np.zeros((1, 1), dtype) for name, dtype in dtypes.items()}, unit, header)
+    fits.HDUList(hdus).update_extend()
+    found = {}
+    for name, hdu in zip(dtypes, hdus, strict=True):
+        if name == "SCI":
+            hdu.header.set("EXTEND", True, after="NAXIS2")  # tables always follow
+        _sign(hdu)
+        found[name] = hdu.header.copy()
+        found[name]["NAXIS1"], found[name]["NAXIS2"] = shape[1], shape[0]
+    return found
 
 
 def write_table_fits(
@@ -135,21 +170,22 @@ def write_table_fits(
 ) -> None:
     """Write a product that is a table: an empty primary with ``header``, the table, PROVENANCE and PARAMETERS."""
     hdus = [
-        fits.PrimaryHDU(header=_as_written(header)),
+        fits.PrimaryHDU(header=as_written(header)),
         fits.BinTableHDU(table, name=name),
-        *_record_tables(provenance, parameters),
+        *record_tables(provenance, parameters),
     ]
-    _write_hdus(hdus, stream)
+    write_hdus(hdus, stream)
 
 
-def _as_written(header: fits.Header) -> fits.Header:
+def as_written(header: fits.Header) -> fits.Header:
     """A header after one writing and reading: over-long comments are cut now, and not between sum and file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         return fits.Header.fromstring(header.tostring())
 
 
-def _record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
+def record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
+    """The tables PROVENANCE and PARAMETERS."""
     columns = {name: [_ascii(str(row[name])) for row in provenance] for name in _PROVENANCE}
     values = {
         "name": sorted(parameters),
@@ -176,16 +212,21 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _write_hdus(hdus: Sequence[Any], stream: BinaryIO) -> None:
+def write_hdus(hdus: Sequence[Any], stream: BinaryIO) -> None:
+    """Write HDUs with their sums."""
     whole = fits.HDUList(list(hdus))
     whole.update_extend()  # else it would be done while writing, after the sums
     for hdu in whole:
-        # The default comments say when the sum was made, which would differ in every file.
-        hdu.add_datasum(when="data unit checksum")
-        hdu.add_checksum(when="HDU checksum", override_datasum=False)
+        _sign(hdu)
     buffer = io.BytesIO()
     whole.writeto(buffer, checksum=False)
     stream.write(buffer.getbuffer())
+
+
+def _sign(hdu: Any) -> None:
+    # The default comments say when the sum was made, which would differ in every file.
+    hdu.add_datasum(when="data unit checksum")
+    hdu.add_checksum(when="HDU checksum", override_datasum=False)
 
 
 def read_image_product(path: Path) -> ImageContent:
@@ -222,7 +263,8 @@ def _content(hdus: fits.HDUList) -> ImageContent:
         for name, hdu in by_name.items()
         if isinstance(hdu, fits.BinTableHDU) and name not in ("PROVENANCE", "PARAMETERS")
     }
-    return ImageContent(data, unit, mask, uncertainty, header, provenance, parameters, tables)
+    planes = {name: np.asarray(by_name[name].data, dtype) for name, dtype in _PLANE_TYPES.items() if name in by_name}
+    return ImageContent(data, unit, mask, uncertainty, header, provenance, parameters, tables, planes)
 
 
 def _rows(hdu: Any) -> Any:
@@ -241,30 +283,38 @@ def verify_fits(path: Path) -> None:
         It is not.
     """
     try:
-        raw = path.read_bytes()
-        with warnings.catch_warnings():
+        size = path.stat().st_size
+        with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("error", AstropyUserWarning)
-            with fits.open(io.BytesIO(raw), memmap=False) as hdus:
+            with fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus:  # pixels are not read here
                 places = [hdu.fileinfo() for hdu in hdus]
                 for hdu in hdus:
                     hdu.verify("exception")
                     if "CHECKSUM" not in hdu.header or "DATASUM" not in hdu.header:
                         raise ProductError(f"{path.name}: HDU {hdu.name} carries no checksum")
+        end = 0
+        with path.open("rb") as stream:
+            for number, place in enumerate(places):
+                start, end = end, place["datLoc"] + place["datSpan"]
+                if place["hdrLoc"] != start or end > size or _ones_complement_sum(stream, end - start) != _ALL_ONES:
+                    raise ProductError(f"{path.name} is damaged: HDU {number} is not what its checksum says")
     except (OSError, LookupError, TypeError, ValueError, AstropyUserWarning, fits.VerifyError) as error:
         raise ProductError(f"{path.name} is damaged: {error}") from error
-    end = 0
-    for number, place in enumerate(places):
-        start, end = end, place["datLoc"] + place["datSpan"]
-        if place["hdrLoc"] != start or end > len(raw) or _ones_complement_sum(raw[start:end]) != _ALL_ONES:
-            raise ProductError(f"{path.name} is damaged: HDU {number} is not what its checksum says")
-    if end != len(raw):
-        raise ProductError(f"{path.name} is damaged: {len(raw) - end} bytes after its last HDU")
+    if end != size:
+        raise ProductError(f"{path.name} is damaged: {size - end} bytes after its last HDU")
 
 
-def _ones_complement_sum(block: bytes) -> int:
-    if len(block) % 4:
+def _ones_complement_sum(stream: BinaryIO, size: int) -> int:
+    """Of the next bytes of a stream as 32-bit words, a part at a time: a product may be larger than memory."""
+    if size % 4:
         return 0
-    total = int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
+    total = 0
+    while size:
+        block = stream.read(min(size, _SUMMED_BYTES))
+        if not block or len(block) % 4:
+            return 0
+        total += int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
+        size -= len(block)
     while total > _ALL_ONES:
         total = (total & _ALL_ONES) + (total >> 32)
     return total

@@ -1,0 +1,151 @@
+"""FITS products that are written strip by strip, as large as a disk; the file is that of `avcd.products.write_image_fits`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from astropy.io import fits
+
+from avcd.products import as_written, image_headers, record_tables, write_hdus
+
+_BLOCK = 2880
+_ALL_ONES = 0xFFFFFFFF
+_EXCLUDED = set(range(0x3A, 0x41)) | set(range(0x5B, 0x61))  # no letters or digits, which CHECKSUM avoids
+
+
+@dataclass(frozen=True)
+class PlanesContent:
+    """An image product whose planes come in strips.
+
+    ``strips`` yields (first row, {"SCI": rows, "MASK": rows, …}), each row once and in order, every plane in every strip;
+    ``dtypes`` says what each plane is: float32 or uint16. The rest is that of `avcd.products.ImageContent`.
+    """
+
+    shape: tuple[int, int]
+    dtypes: Mapping[str, Any]
+    strips: Iterable[tuple[int, Mapping[str, np.ndarray]]]
+    unit: str
+    header: fits.Header
+    provenance: Sequence[Mapping[str, str]] = ()
+    parameters: Mapping[str, Any] | None = None
+
+
+@dataclass
+class _Plane:
+    """An image HDU on its way: its header, where its pixels begin in the stream, and their sum so far."""
+
+    header: fits.Header
+    dtype: np.dtype[Any]
+    start: int
+    total: int = 0
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as they stand in the file."""
+        if self.dtype == np.uint16:
+            return (np.asarray(rows, np.uint16) ^ np.uint16(0x8000)).astype(">u2")
+        return np.ascontiguousarray(rows, np.float32).astype(">f4")
+
+
+def write_planes(content: PlanesContent, stream: BinaryIO) -> None:
+    """Write an image product; memory is that of one strip.
+
+    Parameters
+    ----------
+    stream
+        At its beginning, and one in which a place can be gone back to.
+
+    Raises
+    ------
+    ValueError
+        The strips are not the image's rows from the first to the last.
+    """
+    headers = image_headers(content.shape, content.dtypes, content.unit, as_written(content.header))
+    planes: dict[str, _Plane] = {}
+    place = 0
+    for name, header in headers.items():
+        dtype = np.dtype(content.dtypes[name])
+        start = place + _padded(len(header.tostring().encode()))
+        planes[name] = _Plane(header, dtype, start)
+        place = start + _padded(content.shape[0] * content.shape[1] * dtype.itemsize)
+    row = 0
+    for first, rows in content.strips:
+        if first != row:
+            raise ValueError(f"rows from {first} on came where {row} was expected")
+        for name, plane in planes.items():
+            _write_rows(plane, rows[name], first, content.shape[1], stream)
+        row += len(rows["SCI"])
+    if row != content.shape[0]:
+        raise ValueError(f"{row} rows came of {content.shape[0]}")
+    for plane in planes.values():
+        size = content.shape[0] * content.shape[1] * plane.dtype.itemsize
+        stream.seek(plane.start + size)
+        stream.write(b"\0" * (_padded(size) - size))
+        signed = with_sums(plane.header, plane.total)
+        stream.seek(plane.start - len(signed))
+        stream.write(signed)
+    tables = io.BytesIO()
+    # The tables are written behind an empty primary, which is not part of them.
+    write_hdus([fits.PrimaryHDU(), *record_tables(content.provenance, content.parameters or {})], tables)
+    stream.seek(place)
+    stream.write(tables.getvalue()[_BLOCK:])
+
+
+def _write_rows(plane: _Plane, rows: np.ndarray, first: int, width: int, stream: BinaryIO) -> None:
+    stored = plane.encode(rows)
+    offset = first * width * plane.dtype.itemsize
+    stream.seek(plane.start + offset)
+    stream.write(stored.data)
+    raw = stored.reshape(-1).view(np.uint8)
+    ahead = offset % 4  # a strip may begin in the middle of a word
+    if ahead or raw.size % 4:
+        raw = np.concatenate([np.zeros(ahead, np.uint8), raw, np.zeros(-(ahead + raw.size) % 4, np.uint8)])
+    plane.total = _folded(plane.total + int(raw.view(">u4").sum(dtype=np.uint64)))
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _folded(total: int) -> int:
+    while total > _ALL_ONES:
+        total = (total & _ALL_ONES) + (total >> 32)
+    return total
+
+
+def with_sums(header: fits.Header, data_sum: int) -> bytes:
+    """A header with DATASUM and CHECKSUM, as it stands in the file (FITS 4.0, appendix J).
+
+    Parameters
+    ----------
+    header
+        It has the two cards already; not changed.
+    data_sum
+        Of the data, in ones' complement.
+    """
+    found = header.copy()
+    found["DATASUM"] = str(data_sum)
+    found["CHECKSUM"] = "0" * 16
+    text = found.tostring().encode()
+    total = _folded(int(np.frombuffer(text, ">u4").sum(dtype=np.uint64)) + data_sum)
+    found["CHECKSUM"] = _as_letters(_ALL_ONES - total)
+    return found.tostring().encode()
+
+
+def _as_letters(number: int) -> str:
+    """A 32-bit number as the sixteen characters whose words add up to it."""
+    columns = []
+    for shift in (24, 16, 8, 0):
+        byte = (number >> shift) & 0xFF
+        four = [byte // 4 + 0x30 + (byte % 4 if k == 0 else 0) for k in range(4)]
+        while any(one in _EXCLUDED for one in four):
+            for k in (0, 2):
+                if four[k] in _EXCLUDED or four[k + 1] in _EXCLUDED:
+                    four[k] += 1
+                    four[k + 1] -= 1
+        columns.append(four)
+    letters = [columns[byte][k] for k in range(4) for byte in range(4)]
+    return "".join(chr(one) for one in letters[-1:] + letters[:-1])
