@@ -83,7 +83,9 @@ def best_grid(
     left, bottom = int(np.floor(x.min() + 0.5 + 1e-3)), int(np.floor(y.min() + 0.5 + 1e-3))
     shape = int(np.ceil(y.max() - 0.5 - 1e-3)) - bottom + 1, int(np.ceil(x.max() - 0.5 - 1e-3)) - left + 1
     if max(shape) > _LARGEST_SIDE:
-        raise ProcessingError(f"the grid would have {shape[1]} x {shape[0]} pixels; name a coarser one with --pixel-scale")
+        raise ProcessingError(
+            f"the grid would have {shape[1]} x {shape[0]} pixels; name a coarser one with --pixel-scale"
+        )
     wcs.wcs.crpix = wcs.wcs.crpix - (left, bottom)
     wcs.wcs.set()
     return Grid(wcs, shape)

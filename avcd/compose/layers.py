@@ -64,9 +64,7 @@ class Layer:
         """The background that is subtracted, at the grid's rows ``y`` and columns ``x``; shape (len(y), len(x))."""
         down, along = y[:, None].astype(np.float64), x[None, :].astype(np.float64)
         a = self.sky
-        return np.asarray(
-            a[0] + a[1] * along + a[2] * down + (a[3] * along + a[4] * down) * along + a[5] * down * down
-        )
+        return np.asarray(a[0] + a[1] * along + a[2] * down + (a[3] * along + a[4] * down) * along + a[5] * down * down)
 
 
 def measure_image(data: Any, mask: Any) -> tuple[float, np.ndarray]:

@@ -61,7 +61,9 @@ class Registration:
         if self.matrix is None and self.worlds is None:
             raise ValueError("a failed registration has no mapping")
         if self.matrix is not None:
-            x, y = np.tensordot(np.linalg.inv(self.matrix[:, :2]), np.stack([x - self.matrix[0, 2], y - self.matrix[1, 2]]), 1)
+            x, y = np.tensordot(
+                np.linalg.inv(self.matrix[:, :2]), np.stack([x - self.matrix[0, 2], y - self.matrix[1, 2]]), 1
+            )
         if self.worlds is not None:
             x, y = across(self.worlds[1], self.worlds[0], x, y)
         return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
@@ -180,7 +182,9 @@ class PixelMap:
         area = (self.box[1] - self.box[0]) * (self.box[3] - self.box[2])
         return float(inside.mean()) * area / (self.shape[0] * self.shape[1])
 
-    def window(self, rows: tuple[float, float], columns: tuple[float, float], shape: tuple[int, int], margin: int) -> Box:
+    def window(
+        self, rows: tuple[float, float], columns: tuple[float, float], shape: tuple[int, int], margin: int
+    ) -> Box:
         """The part of a frame of ``shape`` that the reference's rows and columns from and to (both included) need.
 
         Returns
@@ -203,7 +207,7 @@ class PixelMap:
         return (top, bottom, left, right) if top < bottom and left < right else (0, 0, 0, 0)
 
     def positions(self, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The frame's x and y, and the pixel area ratio, of the reference's rows ``y`` and columns ``x``.
+        """The frame's x and y, and the pixel area ratio, of the reference's rows ``y`` and columns ``x``; NaN outside of the box.
 
         Returns
         -------
@@ -213,9 +217,10 @@ class PixelMap:
         down, part = _between(y, net.row, net.step, net.x.shape[0])
         along, share = _between(x, net.column, net.step, net.x.shape[1])
         found = []
+        beyond = ~(_on_net(y, net.row, net)[:, None] & _on_net(x, net.column, net, axis=1))
         for values in (net.x, net.y, net.area):
             lines = values[down] + (values[down + 1] - values[down]) * part[:, None]
-            found.append(lines[:, along] + (lines[:, along + 1] - lines[:, along]) * share)
+            found.append(np.where(beyond, np.nan, lines[:, along] + (lines[:, along + 1] - lines[:, along]) * share))
         return found[0], found[1], found[2]
 
 
@@ -224,6 +229,13 @@ def _between(values: np.ndarray, origin: int, step: int, nodes: int) -> tuple[np
     place = (values - origin) / step
     node = np.clip(np.floor(place).astype(np.int64), 0, nodes - 2)
     return node, place - node
+
+
+def _on_net(values: np.ndarray, origin: int, net: Net, axis: int = 0) -> np.ndarray:
+    """Which rows or columns the net reaches, give or take a pixel."""
+    place = (values - origin) / net.step
+    last = net.x.shape[axis] - 1
+    return np.asarray((place * net.step >= -1.0) & ((place - last) * net.step <= 1.0))
 
 
 def _span(ends: tuple[float, float], origin: int, step: int, nodes: int) -> slice:
@@ -266,7 +278,8 @@ def _error_px(registration: Registration, net: Net) -> float:
     """How far the middles of the net's meshes are from where they should be: at most, of some of them."""
     thin = np.s_[:: max(1, (net.x.shape[0] - 1) // 12), :: max(1, (net.x.shape[1] - 1) // 12)]
     middles = [
-        0.25 * (values[:-1, :-1] + values[1:, :-1] + values[:-1, 1:] + values[1:, 1:])[thin] for values in (net.x, net.y)
+        0.25 * (values[:-1, :-1] + values[1:, :-1] + values[:-1, 1:] + values[1:, 1:])[thin]
+        for values in (net.x, net.y)
     ]
     rows = (net.row + net.step * (np.arange(net.x.shape[0] - 1) + 0.5))[thin[0]]
     columns = (net.column + net.step * (np.arange(net.x.shape[1] - 1) + 0.5))[thin[1]]

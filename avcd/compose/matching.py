@@ -120,7 +120,8 @@ def measure_overlaps(layers: Sequence[Layer], way: Way) -> list[Overlap]:
 
 def _overlap(layers: Sequence[Layer], first: int, second: int, way: Way) -> Overlap | None:
     top, bottom, left, right = (
-        choose(layers[first].pixels.box[k], layers[second].pixels.box[k]) for k, choose in enumerate((max, min, max, min))
+        choose(layers[first].pixels.box[k], layers[second].pixels.box[k])
+        for k, choose in enumerate((max, min, max, min))
     )
     every = max(1, int(np.sqrt((bottom - top) * (right - left) / _SAMPLES)))
     y, x = np.arange(top, bottom, every), np.arange(left, right, every)
@@ -238,7 +239,9 @@ def _solve(
         right[one.second] -= vector
     for index, layer in enumerate(layers):
         top, bottom, left, end = layer.pixels.box
-        y, x = (one.ravel() for one in np.meshgrid(np.linspace(top, bottom, 8), np.linspace(left, end, 8), indexing="ij"))
+        y, x = (
+            one.ravel() for one in np.meshgrid(np.linspace(top, bottom, 8), np.linspace(left, end, 8), indexing="ij")
+        )
         basis = frame.terms(x, y, terms)
         place(index, index, _SMALLEST * total / len(x) * (basis.T @ basis))
     size = len(layers) * terms

@@ -146,7 +146,7 @@ class Soundness:
         if not self.highest > self.lowest:
             return 1.0
         least = self.lowest if self.lowest > 0 else noise
-        return self.highest / least if least > 0 else float("inf")
+        return self.highest / least if least > 0 else float("nan")
 
     def warnings(self) -> list[str]:
         """What a person should know."""
@@ -159,5 +159,7 @@ class Soundness:
                 f"{found['hole_fraction']:.1%} of the area inside is without a value: the fields leave gaps, or are masked there"
             )
         if found["dynamic_range"] >= LARGEST_RANGE:
-            said.append(f"the brightest pixel is {found['dynamic_range']:.2g} times the faintest: look for pixels that are no light")
+            said.append(
+                f"the brightest pixel is {found['dynamic_range']:.2g} times the faintest: look for pixels that are no light"
+            )
         return said

@@ -11,9 +11,9 @@ from types import ModuleType
 import numpy as np
 from scipy.stats import chi2
 
+from avcd.compiling import kernels, threads
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
-from avcd.compiling import kernels, threads
 from avcd.reduction.networks import middle_network, sorting_network
 from avcd.reduction.sources import ArraySource, FileSource, FrameSource, read_rows
 from avcd.reduction.survivors import (

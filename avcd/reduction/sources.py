@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from avcd.errors import ProcessingError
 from avcd.compiling import kernels
+from avcd.errors import ProcessingError
 
 _SIGN = 0x8000
 

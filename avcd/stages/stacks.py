@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
@@ -9,11 +13,13 @@ from astropy.wcs import WCS
 
 from avcd.cards import describe, inherit, with_world
 from avcd.compose.registration import Registration, RegistrationInput, register
-from avcd.compose.stacking import StackInput, stack_images
+from avcd.compose.stacking import Stacked, StackInput, stack_images
+from avcd.compose.transparency import transparency
 from avcd.errors import ProcessingError
 from avcd.frame import Wcs
 from avcd.reduction.planes import CCDData
-from avcd.sky.detection import detect_sources
+from avcd.sky.detection import SourceFlag, detect_sources
+from avcd.stages.combining import combined_times
 from avcd.stages.inputs import read_product
 from avcd.stages.output import Output, Work
 from avcd.stages.writing import image_output
@@ -23,55 +29,127 @@ _SOLVED = (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
 _STARS = 150  # enough to register on, and no slower for a rich field
 
 
-def registration_input(ccd: CCDData, one: JobInput) -> RegistrationInput:
-    """What registration looks at: pixels, mask, the world coordinates if they can be trusted, and the stars."""
-    wcs = ccd.wcs if one.wcs in _SOLVED else None
+@dataclass(frozen=True)
+class Seen:
+    """What registration looks at, and the fluxes of its stars, unsaturated ones alone with a flux above zero."""
+
+    image: RegistrationInput
+    flux: np.ndarray
+
+
+def look_at(ccd: CCDData, *, trusted: bool) -> Seen:
+    """Pixels, mask, the world coordinates if they can be trusted, and the stars."""
     found = detect_sources(ccd.data, ccd.mask, saturation=None, sigma=5.0, minimum_px=5)
     stars = np.column_stack([found.x, found.y])[:_STARS]
-    return RegistrationInput(ccd.data, ccd.mask, wcs, stars)
+    saturated = (found.flags & SourceFlag.SATURATED) != 0
+    flux = np.where(saturated, 0.0, found.flux)[:_STARS]
+    return Seen(RegistrationInput(ccd.data, ccd.mask, ccd.wcs if trusted else None, stars), flux)
+
+
+def registration_input(ccd: CCDData, one: JobInput) -> RegistrationInput:
+    """What registration looks at, of one of a job's inputs."""
+    return look_at(ccd, trusted=one.wcs in _SOLVED).image
+
+
+@dataclass(frozen=True)
+class Combined:
+    """A stack, its frames' registrations, and which frame gave the grid."""
+
+    stacked: Stacked
+    registrations: list[Registration]
+    used: list[int]
+    reference: int
+
+
+def stack_frames(
+    frames: Sequence[CCDData],
+    trusted: Sequence[bool],
+    exposures: Sequence[float | None],
+    params: Mapping[str, Any],
+    memory_bytes: int,
+) -> Combined:
+    """Register frames on the first whose world coordinates can be trusted, else on the first, and combine them.
+
+    Raises
+    ------
+    ProcessingError
+        The frames differ in size.
+    """
+    reference = next((index for index, one in enumerate(trusted) if one), 0)
+    shapes = {one.data.shape for one in frames}
+    if len(shapes) > 1:
+        raise ProcessingError(f"the frames of this stack differ in size: {sorted(shapes)}")
+    seen = [look_at(ccd, trusted=one) for ccd, one in zip(frames, trusted, strict=True)]
+    found = register([one.image for one in seen], reference)
+    used = [index for index, one in enumerate(found) if one.method != "failed"]
+    inputs = [
+        StackInput(
+            data=frames[index].data,
+            mask=frames[index].mask,
+            uncertainty=frames[index].uncertainty.array if frames[index].uncertainty is not None else None,
+            exposure_s=exposures[index],
+            registration=found[index],
+            transparency=_transparency(seen, exposures, found, reference, index) if params["weighted"] else 1.0,
+        )
+        for index in used
+    ]
+    ny, nx = frames[reference].data.shape
+    stacked = stack_images(inputs, (ny, nx), params, memory_bytes)
+    light = [one.transparency for one in inputs]
+    stacked = replace(stacked, metrics={**stacked.metrics, "least_transparency": min(light)})
+    return Combined(stacked, found, used, reference)
+
+
+def _transparency(
+    seen: Sequence[Seen],
+    exposures: Sequence[float | None],
+    found: Sequence[Registration],
+    reference: int,
+    index: int,
+) -> float:
+    """Of a frame beside the reference; one where the stars do not tell."""
+    if index == reference:
+        return 1.0
+    first, second = exposures[reference], exposures[index]
+    per_time = first / second if first and second else 1.0
+    base, one = seen[reference], seen[index]
+    if base.image.stars_xy is None or one.image.stars_xy is None:
+        return 1.0
+    ratio = transparency(base.image.stars_xy, base.flux, one.image.stars_xy, one.flux * per_time, found[index])
+    return 1.0 if ratio is None else ratio
 
 
 def combine_observation(work: Work) -> Output:
     """A stack; frames that could not be registered are named in its warnings and left out."""
     ordered = sorted(work.inputs("reduced"), key=_start)
     frames = [read_product(work, one) for one in ordered]
-    reference = reference_index(frames, ordered)
-    shapes = {one.data.shape for one in frames}
-    if len(shapes) > 1:
-        raise ProcessingError(f"the frames of this stack differ in size: {sorted(shapes)}")
-    found = register([registration_input(ccd, one) for ccd, one in zip(frames, ordered, strict=True)], reference)
-    used = [index for index, one in enumerate(found) if one.method != "failed"]
-    stacked = stack_images(
-        [
-            StackInput(
-                data=frames[index].data,
-                mask=frames[index].mask,
-                uncertainty=frames[index].uncertainty.array if frames[index].uncertainty is not None else None,
-                exposure_s=_exposure(ordered[index]),
-                registration=found[index],
-            )
-            for index in used
-        ],
-        frames[reference].data.shape,
+    combined = stack_frames(
+        frames,
+        [one.wcs in _SOLVED for one in ordered],
+        [_exposure(one) for one in ordered],
         work.claim.spec.parameters,
+        work.memory_bytes // 2,
     )
+    stacked, found, reference = combined.stacked, combined.registrations, combined.reference
     notes = [*stacked.warnings, *(_note(one, ordered[index]) for index, one in enumerate(found) if one.warning)]
     uncertainty = None if stacked.uncertainty is None else StdDevUncertainty(stacked.uncertainty)
     ccd = CCDData(stacked.data, unit=frames[reference].unit, mask=stacked.mask, uncertainty=uncertainty)
-    header, state = _header(work, frames[reference], ordered[reference], len(used))
+    header, state = _header(work, frames[reference], ordered[reference], len(combined.used))
+    header = combined_times(header, [frames[index].header for index in combined.used])
     metrics = {
         **stacked.metrics,
         "frames": len(ordered),
-        "frames_used": len(used),
+        "frames_used": len(combined.used),
         **{
             f"registered_by_{name}": sum(one.method == name for one in found)
             for name in sorted({one.method for one in found})
         },
     }
-    return image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state)
+    planes = {"WEIGHT": stacked.weight, "COVERAGE": stacked.coverage}
+    return image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state, planes=planes)
 
 
-def reference_index(frames: list[CCDData], ordered: list[JobInput]) -> int:
+def reference_index(frames: Sequence[CCDData], ordered: Sequence[JobInput]) -> int:
     """The frame that gives the grid: the first that is solved, else the first."""
     return next((index for index, one in enumerate(ordered) if one.wcs in _SOLVED), 0)
 

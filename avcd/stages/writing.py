@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
@@ -43,11 +44,12 @@ def image_output(
     *,
     warnings: tuple[str, ...] | list[str] = (),
     tables: Mapping[str, Table] | None = None,
+    planes: Mapping[str, np.ndarray] | None = None,
     wcs: Wcs = Wcs.NONE,
     s_ra: float | None = None,
     s_dec: float | None = None,
 ) -> Output:
-    """A product in avcd's FITS format: SCI, MASK, UNCERT, PROVENANCE and further tables.
+    """A product in avcd's FITS format: SCI, MASK, UNCERT, further planes, PROVENANCE and further tables.
 
     Where it replaces a provisional one, what changed is among its metrics.
     """
@@ -62,6 +64,7 @@ def image_output(
         provenance=provenance(work),
         parameters=dict(spec.parameters),
         tables=tables or {},
+        planes=planes or {},
     )
     file = OutputFile(spec.path, lambda stream: write_image_fits(content, stream), verify_fits)
     measured = clean({**metrics, **replaced.metrics})
