@@ -42,7 +42,7 @@ def grid_of_header(header: fits.Header, wcs: WCS) -> Grid:
     sizes = [header.get(name, header.get(f"Z{name}")) for name in ("NAXIS2", "NAXIS1")]
     if not all(isinstance(one, int) and one > 0 for one in sizes):
         raise ProcessingError("the header has no NAXIS1 and NAXIS2: write the size of the image to be made into them")
-    return Grid(wcs, (int(sizes[0]), int(sizes[1])))  # type: ignore[arg-type]
+    return Grid(wcs, (int(sizes[0]), int(sizes[1])))
 
 
 def best_grid(

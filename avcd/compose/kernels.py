@@ -368,15 +368,15 @@ def combine_pixels(
     for r in range(rows):
         for c in range(columns):
             offered = 0
-            best = False
+            best = 0
             any_bits = _NO_BITS
             for i in range(frames):
                 any_bits |= bits[i, r, c]
                 here = seen[i, r, c] > 0
                 there[i] = here
                 offered += here
-                best |= here & (bits[i, r, c] & second_choice == 0)
-            if best:
+                best += here & (bits[i, r, c] & second_choice == 0)
+            if best > 0:
                 offered = 0
                 for i in range(frames):
                     there[i] &= bits[i, r, c] & second_choice == 0

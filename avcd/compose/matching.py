@@ -114,7 +114,7 @@ def measure_overlaps(layers: Sequence[Layer], way: Way) -> list[Overlap]:
     ]  # fmt: skip
     plain = replace(way, interpolation="bilinear", feather_px=0.0)
     with ThreadPoolExecutor(threads()) as pool:
-        found = pool.map(lambda pair: _overlap(layers, *pair, plain), pairs)
+        found = pool.map(lambda pair: _overlap(layers, pair[0], pair[1], plain), pairs)
         return [one for one in found if one is not None]
 
 

@@ -213,7 +213,7 @@ def _combine(
             _combine_plainly(*work, *into)
         return counts
 
-    offered, rejected = sum(in_order(strip, range(0, shape[0], height)))
+    offered, rejected = np.sum(list(in_order(strip, range(0, shape[0], height))), axis=0)
     background, noise = _sky(data[coverage > 0])
     metrics = {
         "rejected_fraction": rejected / offered if offered else 0.0,
