@@ -21,6 +21,7 @@ from avcd.products import verify_fits
 from avcd.products.strips import PlanesContent, write_planes
 from avcd.stages.combining import combined_times, scales_of
 from avcd.stages.output import Output, OutputFile, Work
+from avcd.stages.stacks import SOLVED
 from avcd.stages.tiles import OpenImage, open_image
 from avcd.stages.writing import clean, provenance
 
@@ -160,7 +161,12 @@ def opened(
 
 def assemble_mosaic(work: Work) -> Output:
     """The mosaic of some stacks of one target and filter."""
-    inputs = sorted(work.inputs("tile"), key=lambda one: (one.relative_path.rsplit("/", 1)[-1], one.id))
+    ordered = sorted(work.inputs("tile"), key=lambda one: (one.relative_path.rsplit("/", 1)[-1], one.id))
+    inputs = [one for one in ordered if one.wcs in SOLVED]
+    if len(inputs) < 2:
+        raise ProcessingError(
+            f"{len(inputs)} of {len(ordered)} stacks have world coordinates to be trusted: a mosaic needs two"
+        )
     spool, images = opened(lambda place: [open_image(work.open(one), "", 0, place, product=True) for one in inputs])
     try:
         names = [one.relative_path.rsplit("/", 1)[-1] for one in inputs]
@@ -170,6 +176,9 @@ def assemble_mosaic(work: Work) -> Output:
     except BaseException:
         spool.cleanup()
         raise
+    prepared.notes.extend(
+        f"{one.relative_path.rsplit('/', 1)[-1]}: not solved, left out" for one in ordered if one not in inputs
+    )
     header = describe(prepared.header, spec, combined=len(inputs))
     writer = MosaicWriter(prepared, header, provenance(work), dict(spec.parameters), spool)
     file = OutputFile(spec.path, writer, verify_fits)

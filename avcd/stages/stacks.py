@@ -25,7 +25,7 @@ from avcd.stages.output import Output, Work
 from avcd.stages.writing import image_output
 from avcd.work import JobInput
 
-_SOLVED = (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
+SOLVED = (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
 _STARS = 150  # enough to register on, and no slower for a rich field
 
 
@@ -48,7 +48,7 @@ def look_at(ccd: CCDData, *, trusted: bool) -> Seen:
 
 def registration_input(ccd: CCDData, one: JobInput) -> RegistrationInput:
     """What registration looks at, of one of a job's inputs."""
-    return look_at(ccd, trusted=one.wcs in _SOLVED).image
+    return look_at(ccd, trusted=one.wcs in SOLVED).image
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def combine_observation(work: Work) -> Output:
     frames = [read_product(work, one) for one in ordered]
     combined = stack_frames(
         frames,
-        [one.wcs in _SOLVED for one in ordered],
+        [one.wcs in SOLVED for one in ordered],
         [_exposure(one) for one in ordered],
         work.claim.spec.parameters,
         work.memory_bytes // 2,
@@ -151,7 +151,7 @@ def combine_observation(work: Work) -> Output:
 
 def reference_index(frames: Sequence[CCDData], ordered: Sequence[JobInput]) -> int:
     """The frame that gives the grid: the first that is solved, else the first."""
-    return next((index for index, one in enumerate(ordered) if one.wcs in _SOLVED), 0)
+    return next((index for index, one in enumerate(ordered) if one.wcs in SOLVED), 0)
 
 
 def _start(one: JobInput) -> tuple[str, str]:
@@ -170,7 +170,7 @@ def _note(found: Registration, one: JobInput) -> str:
 def _header(work: Work, reference: CCDData, one: JobInput, combined: int) -> tuple[fits.Header, Wcs]:
     source = fits.Header(reference.header)
     wcs = reference.wcs
-    if one.wcs in _SOLVED and isinstance(wcs, WCS):
+    if one.wcs in SOLVED and isinstance(wcs, WCS):
         header = with_world(source, wcs, rms_arcsec=None, matched=None)
     else:
         header = inherit(source, keep_world=False)
@@ -180,5 +180,5 @@ def _header(work: Work, reference: CCDData, one: JobInput, combined: int) -> tup
         if letter in str(source.get("CALSTAT", ""))
     ]
     return describe(header, work.claim.spec, applied=applied, combined=combined), (
-        one.wcs if one.wcs in _SOLVED else Wcs.NONE
+        one.wcs if one.wcs in SOLVED else Wcs.NONE
     )
