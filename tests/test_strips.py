@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from avcd.products import ImageContent, verify_fits, write_image_fits
-from avcd.products.strips import PlanesContent, write_planes
+from avcd.products.strips import PlanesContent, encode_rows, write_planes
 
 DTYPES = {"SCI": np.float32, "MASK": np.uint16, "UNCERT": np.float32, "WEIGHT": np.float32, "COVERAGE": np.uint16}
 
@@ -35,8 +35,14 @@ def in_strips(found, rows):
         yield start, {name: plane[start : start + rows] for name, plane in found.items()}
 
 
+def encoded(strips):
+    for start, found in strips:
+        yield start, {name: encode_rows(plane, DTYPES[name], start) for name, plane in found.items()}
+
+
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize(("shape", "rows"), [((37, 41), 5), ((64, 128), 64), ((3, 7), 1)])
-def test_the_bytes_are_those_of_the_whole_written_at_once(shape, rows, tmp_path):
+def test_the_bytes_are_those_of_the_whole_written_at_once(shape, rows, early, tmp_path):
     found = planes(shape)
     record = [{"role": "tile", "id": "ab", "name": "one.fits", "sha256": "cd"}]
     whole = io.BytesIO()
@@ -49,9 +55,8 @@ def test_the_bytes_are_those_of_the_whole_written_at_once(shape, rows, tmp_path)
     )  # fmt: skip
     path = tmp_path / "strips.fits"
     with path.open("xb") as stream:
-        write_planes(
-            PlanesContent(shape, DTYPES, in_strips(found, rows), "adu", header(), record, {"match": "plane"}), stream
-        )
+        strips = encoded(in_strips(found, rows)) if early else in_strips(found, rows)
+        write_planes(PlanesContent(shape, DTYPES, strips, "adu", header(), record, {"match": "plane"}), stream)
     assert path.read_bytes() == whole.getvalue()
     verify_fits(path)
 

@@ -37,7 +37,13 @@ class Strip:
     coverage: np.ndarray
 
 
-def coadd(layers: Sequence[Layer], shape: tuple[int, int], way: Way, memory_bytes: int) -> Iterator[Strip]:
+def coadd(
+    layers: Sequence[Layer],
+    shape: tuple[int, int],
+    way: Way,
+    memory_bytes: int,
+    finish: Callable[[Strip], _Part],
+) -> Iterator[_Part]:
     """The weighted mean of layers, each less its background.
 
     Where some layers have saturated pixels or what was put in the place of cosmic rays, and others better, the better
@@ -49,15 +55,17 @@ def coadd(layers: Sequence[Layer], shape: tuple[int, int], way: Way, memory_byte
         In an order that does not depend on chance: it is that of the sums.
     shape
         Of the grid, (ny, nx).
+    finish
+        What is done to every strip, in the threads that make them; a strip is NaN and NO_DATA where there is nothing.
 
     Yields
     ------
-    Strip
-        From the first row to the last, each once; NaN and NO_DATA where there is nothing.
+    object
+        What ``finish`` makes of the strips, from the first row to the last, each row once.
     """
     rows = int(np.clip(memory_bytes // (2 * (threads() + 2) * shape[1] * _BYTES_PER_PIXEL), 8, _MOST_ROWS))
     starts = range(0, shape[0], rows)
-    yield from in_order(lambda start: _strip(layers, start, min(start + rows, shape[0]), shape[1], way), starts)
+    yield from in_order(lambda start: finish(_strip(layers, start, min(start + rows, shape[0]), shape[1], way)), starts)
 
 
 def in_order(work: Callable[[int], _Part], parts: Sequence[int]) -> Iterator[_Part]:

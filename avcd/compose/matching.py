@@ -17,7 +17,7 @@ from avcd.compose.resampling import SECOND_CHOICE, Way
 from avcd.errors import ProcessingError
 
 ORDERS = {"none": 0, "level": 1, "plane": 3, "curved": 6}  # and how many terms they have
-_SAMPLES = 250_000  # of an overlap; a level is known then to a few thousandths of the noise
+_SAMPLES = 150_000  # of an overlap; a level is known then to a few thousandths of the noise
 _CELL = 16  # samples on each side
 _FULL_CELL = 0.25
 _CLIP = 2.5

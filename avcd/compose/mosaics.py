@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from avcd.compose.matching import Matched, match_backgrounds
 from avcd.compose.resampling import Way
 from avcd.errors import ProcessingError
 
+_Finished = TypeVar("_Finished")
 MOST_HOLES = 0.01
 LARGEST_RANGE = 1e6
 _SAMPLED = 400_000  # pixels of a mosaic, from which its level and noise are known
@@ -47,9 +48,9 @@ class Mosaic:
     way: Way
     memory_bytes: int
 
-    def strips(self) -> Iterator[Strip]:
-        """From the first row to the last; made as they are asked for."""
-        return coadd(self.matched.layers, self.grid.shape, self.way, self.memory_bytes)
+    def strips(self, finish: Callable[[Strip], _Finished]) -> Iterator[_Finished]:
+        """What becomes of the strips, from the first row to the last; made a few ahead of being asked for."""
+        return coadd(self.matched.layers, self.grid.shape, self.way, self.memory_bytes, finish)
 
 
 def plan_mosaic(tiles: Sequence[Tile], grid: Grid, params: Mapping[str, Any], memory_bytes: int) -> Mosaic:
@@ -99,9 +100,41 @@ def _weighted(layers: Sequence[Layer]) -> list[Layer]:
     ]
 
 
+@dataclass(frozen=True)
+class StripFigures:
+    """What is counted of a strip: its pixels, those without value, those of them between others of their row, its extremes, a sample."""
+
+    pixels: int
+    empty: int
+    holes: int
+    lowest: float
+    highest: float
+    layers: int
+    sample: np.ndarray
+
+    @classmethod
+    def of(cls, strip: Strip, pixels: int) -> StripFigures:
+        """Of a strip of a mosaic of so many pixels."""
+        seen = strip.coverage > 0
+        number = int(np.count_nonzero(seen))
+        lit = seen.any(axis=1)
+        first, last = seen.argmax(axis=1), seen.shape[1] - 1 - seen[:, ::-1].argmax(axis=1)
+        within = int((last - first + 1)[lit].sum())
+        thin = strip.data.ravel()[:: max(1, pixels // _SAMPLED)]
+        return cls(
+            seen.size,
+            seen.size - number,
+            within - number,
+            float(np.fmin.reduce(strip.data, axis=None)) if number else np.inf,
+            float(np.fmax.reduce(strip.data, axis=None)) if number else -np.inf,
+            int(strip.coverage.sum(dtype=np.int64)),
+            thin[np.isfinite(thin)],
+        )
+
+
 @dataclass
 class Soundness:
-    """What is counted while a mosaic's strips pass by, and what it comes to."""
+    """What was counted of a mosaic's strips, and what it comes to."""
 
     pixels: int = 0
     empty: int = 0
@@ -111,20 +144,14 @@ class Soundness:
     layers: int = 0
     _sample: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, strip: Strip, pixels: int) -> None:
-        """Count a strip of a mosaic of so many pixels."""
-        seen = strip.coverage > 0
-        self.pixels += seen.size
-        self.empty += seen.size - int(np.count_nonzero(seen))
-        within = np.logical_or.accumulate(seen, axis=1) & np.logical_or.accumulate(seen[:, ::-1], axis=1)[:, ::-1]
-        self.holes += int(np.count_nonzero(within)) - int(np.count_nonzero(seen))
-        self.layers += int(strip.coverage.sum(dtype=np.int64))
-        if seen.any():
-            self.lowest = min(self.lowest, float(np.nanmin(strip.data)))
-            self.highest = max(self.highest, float(np.nanmax(strip.data)))
-        every = max(1, pixels // _SAMPLED)
-        thin = strip.data.ravel()[::every]
-        self._sample.append(thin[np.isfinite(thin)])
+    def add(self, one: StripFigures) -> None:
+        """Count a strip."""
+        self.pixels += one.pixels
+        self.empty += one.empty
+        self.holes += one.holes
+        self.layers += one.layers
+        self.lowest, self.highest = min(self.lowest, one.lowest), max(self.highest, one.highest)
+        self._sample.append(one.sample)
 
     def metrics(self) -> dict[str, float]:
         """Figures of the whole: what is empty, what of the inside is, background and noise, range over the noise."""

@@ -18,16 +18,37 @@ _EXCLUDED = set(range(0x3A, 0x41)) | set(range(0x5B, 0x61))  # no letters or dig
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """Rows of a plane as they stand in the file, and the sum of their 32-bit words."""
+
+    raw: np.ndarray
+    total: int
+
+
+def encode_rows(rows: np.ndarray, dtype: Any, first: int) -> Encoded:
+    """Rows of a plane of float32 or uint16, from ``first`` on, made ready: work that needs not be done by whoever writes."""
+    if np.dtype(dtype) == np.uint16:
+        stored = np.ascontiguousarray(rows, np.uint16) ^ np.uint16(0x8000)
+        flat = stored.ravel()
+        early = (first * rows.shape[1]) % 2  # a strip may begin in the middle of a word
+        high, low = (int(flat[start::2].sum(dtype=np.uint64)) for start in (early, 1 - early))
+        return Encoded(stored.byteswap(inplace=True), _folded((high << 16) + low))
+    values = np.ascontiguousarray(rows, np.float32)
+    total = int(values.view(np.uint32).sum(dtype=np.uint64))
+    return Encoded(values.byteswap(), _folded(total))
+
+
+@dataclass(frozen=True)
 class PlanesContent:
     """An image product whose planes come in strips.
 
-    ``strips`` yields (first row, {"SCI": rows, "MASK": rows, …}), each row once and in order, every plane in every strip;
-    ``dtypes`` says what each plane is: float32 or uint16. The rest is that of `avcd.products.ImageContent`.
+    ``strips`` yields (first row, {"SCI": rows, "MASK": rows, …}), each row once and in order, every plane in every strip, the rows perhaps
+    encoded already; ``dtypes`` says what each plane is: float32 or uint16. The rest is that of `avcd.products.ImageContent`.
     """
 
     shape: tuple[int, int]
     dtypes: Mapping[str, Any]
-    strips: Iterable[tuple[int, Mapping[str, np.ndarray]]]
+    strips: Iterable[tuple[int, Mapping[str, np.ndarray | Encoded]]]
     unit: str
     header: fits.Header
     provenance: Sequence[Mapping[str, str]] = ()
@@ -42,12 +63,6 @@ class _Plane:
     dtype: np.dtype[Any]
     start: int
     total: int = 0
-
-    def encode(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as they stand in the file."""
-        if self.dtype == np.uint16:
-            return (np.asarray(rows, np.uint16) ^ np.uint16(0x8000)).astype(">u2")
-        return np.ascontiguousarray(rows, np.float32).astype(">f4")
 
 
 def write_planes(content: PlanesContent, stream: BinaryIO) -> None:
@@ -77,7 +92,8 @@ def write_planes(content: PlanesContent, stream: BinaryIO) -> None:
             raise ValueError(f"rows from {first} on came where {row} was expected")
         for name, plane in planes.items():
             _write_rows(plane, rows[name], first, content.shape[1], stream)
-        row += len(rows["SCI"])
+        sci = rows["SCI"]
+        row += len(sci.raw if isinstance(sci, Encoded) else sci)
     if row != content.shape[0]:
         raise ValueError(f"{row} rows came of {content.shape[0]}")
     for plane in planes.values():
@@ -94,16 +110,11 @@ def write_planes(content: PlanesContent, stream: BinaryIO) -> None:
     stream.write(tables.getvalue()[_BLOCK:])
 
 
-def _write_rows(plane: _Plane, rows: np.ndarray, first: int, width: int, stream: BinaryIO) -> None:
-    stored = plane.encode(rows)
-    offset = first * width * plane.dtype.itemsize
-    stream.seek(plane.start + offset)
-    stream.write(stored.data)
-    raw = stored.reshape(-1).view(np.uint8)
-    ahead = offset % 4  # a strip may begin in the middle of a word
-    if ahead or raw.size % 4:
-        raw = np.concatenate([np.zeros(ahead, np.uint8), raw, np.zeros(-(ahead + raw.size) % 4, np.uint8)])
-    plane.total = _folded(plane.total + int(raw.view(">u4").sum(dtype=np.uint64)))
+def _write_rows(plane: _Plane, rows: np.ndarray | Encoded, first: int, width: int, stream: BinaryIO) -> None:
+    encoded = rows if isinstance(rows, Encoded) else encode_rows(rows, plane.dtype, first)
+    stream.seek(plane.start + first * width * plane.dtype.itemsize)
+    stream.write(encoded.raw.data)
+    plane.total = _folded(plane.total + encoded.total)
 
 
 def _padded(size: int) -> int:

@@ -12,13 +12,14 @@ import numpy as np
 from astropy.io import fits
 
 from avcd.cards import describe, inherit, with_world
+from avcd.compose.coadding import Strip
 from avcd.compose.grids import Grid, best_grid
 from avcd.compose.mapping import Registration
-from avcd.compose.mosaics import Mosaic, Soundness, Tile, plan_mosaic
+from avcd.compose.mosaics import Mosaic, Soundness, StripFigures, Tile, plan_mosaic
 from avcd.errors import ProcessingError
 from avcd.frame import Wcs
 from avcd.products import verify_fits
-from avcd.products.strips import PlanesContent, write_planes
+from avcd.products.strips import Encoded, PlanesContent, encode_rows, write_planes
 from avcd.stages.combining import combined_times, scales_of
 from avcd.stages.output import Output, OutputFile, Work
 from avcd.stages.stacks import SOLVED
@@ -130,11 +131,17 @@ class MosaicWriter:
         soundness = Soundness()
         grid = self.prepared.mosaic.grid
 
-        def strips() -> Iterator[tuple[int, Mapping[str, np.ndarray]]]:
-            for one in self.prepared.mosaic.strips():
-                soundness.add(one, grid.shape[0] * grid.shape[1])
-                planes = (one.data, one.mask, one.uncertainty, one.weight, one.coverage)
-                yield one.start, dict(zip(PLANES, planes, strict=True))
+        def finish(strip: Strip) -> tuple[int, dict[str, Encoded], StripFigures]:
+            planes = (strip.data, strip.mask, strip.uncertainty, strip.weight, strip.coverage)
+            encoded = {
+                name: encode_rows(plane, PLANES[name], strip.start) for name, plane in zip(PLANES, planes, strict=True)
+            }
+            return strip.start, encoded, StripFigures.of(strip, grid.shape[0] * grid.shape[1])
+
+        def strips() -> Iterator[tuple[int, Mapping[str, Any]]]:
+            for start, encoded, figures in self.prepared.mosaic.strips(finish):
+                soundness.add(figures)
+                yield start, encoded
 
         with self.spool:
             write_planes(

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from avcd.compose import coadding, engines, resampling
 from avcd.compose.grids import Grid, best_grid
 from avcd.compose.mapping import Registration
-from avcd.compose.mosaics import Soundness, Tile, plan_mosaic
+from avcd.compose.mosaics import Soundness, StripFigures, Tile, plan_mosaic
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 
@@ -74,7 +74,7 @@ def _add_stars(image, x, y, flux, sigma=1.6):
 
 
 def whole(mosaic):
-    strips = list(mosaic.strips())
+    strips = list(mosaic.strips(lambda one: one))
     return {
         name: np.concatenate([getattr(one, name) for one in strips])
         for name in ("data", "mask", "uncertainty", "weight", "coverage")
@@ -173,8 +173,8 @@ def test_gaps_and_false_light_are_told():
     tiles[0].data[50, 50] = 1e10
     mosaic = plan_mosaic(tiles, field.grid, PARAMETERS, MEMORY)
     soundness = Soundness()
-    for strip in mosaic.strips():
-        soundness.add(strip, field.grid.shape[0] * field.grid.shape[1])
+    for figures in mosaic.strips(lambda one: StripFigures.of(one, field.grid.shape[0] * field.grid.shape[1])):
+        soundness.add(figures)
     said = " ".join(soundness.warnings())
     assert "without a value" in said
     assert "times the faintest" in said
@@ -207,6 +207,13 @@ def test_other_programs_make_the_same_picture_with_seams_no_smaller(engine):
 
 def edge_steps(image: np.ndarray, field: Field) -> float:
     """The root mean square of the steps across all tiles' edges, in units of the noise."""
+    rows, columns = np.indices(image.shape)
+    seen = np.isfinite(image)
+    terms = np.stack([np.ones(seen.sum()), columns[seen], rows[seen]], axis=1)
+    # One plane over all of it is no seam.
+    image = image - np.tensordot(
+        np.linalg.lstsq(terms, image[seen], rcond=None)[0], np.stack([np.ones_like(rows), columns, rows]), 1
+    )
     found = []
     for wcs in field.worlds:
         for side in range(4):
