@@ -23,7 +23,9 @@ _FULL_CELL = 0.25
 _CLIP = 2.5
 _REJECT = 3.5
 _ROUNDS = 8
-_SMALLEST = 1e-7  # the pull towards no correction, beside that of the overlaps
+_SMALLEST = 1e-9  # the pull towards no correction, beside that of the overlaps
+# … and how much more it holds slopes than levels: skies differ in level, and a slope over all would be made up from that.
+_STIFFER = 1e3
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def match_backgrounds(layers: Sequence[Layer], order: str, way: Way) -> Matched:
     In each overlap the difference of two layers is measured in cells, stars and whatever else differs clipped away. One system of
     least squares then gives all layers' coefficients together; cells that do not fit are left out, and it is
     solved again until none changes. Among the solutions that fit alike (any plane may be added to all) it is the one that
-    changes the layers least.
+    tilts the layers least, and then changes their levels least.
 
     Parameters
     ----------
@@ -243,7 +245,9 @@ def _solve(
             one.ravel() for one in np.meshgrid(np.linspace(top, bottom, 8), np.linspace(left, end, 8), indexing="ij")
         )
         basis = frame.terms(x, y, terms)
-        place(index, index, _SMALLEST * total / len(x) * (basis.T @ basis))
+        level = basis.mean(axis=0)
+        shape = np.cov(basis, rowvar=False, bias=True).reshape(terms, terms)
+        place(index, index, _SMALLEST * total * (np.outer(level, level) + _STIFFER * shape))
     size = len(layers) * terms
     matrix = coo_matrix(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(size, size)

@@ -225,7 +225,9 @@ def edge_steps(image: np.ndarray, field: Field) -> float:
                     px, py = field.grid.wcs.world_to_pixel(wcs.pixel_to_world(x, y))
                     i, j = round(float(px)), round(float(py))
                     part_of = image[max(j - 12, 0) : j + 13, max(i - 12, 0) : i + 13]
-                    levels.append(np.nanmean(part_of) if np.isfinite(part_of).mean() > 0.9 else np.nan)
+                    levels.append(
+                        np.nanmean(part_of) if part_of.size > 500 and np.isfinite(part_of).mean() > 0.9 else np.nan
+                    )
                 found.append(levels[0] - levels[1])
     values = np.array(found)[np.isfinite(found)]
     assert len(values) > 30

@@ -95,7 +95,7 @@ def test_flux_and_places_of_stars_are_kept(interpolation, scale, turn):
     ratio = np.array(after) / np.array(before)
     beats = interpolation == "bilinear" and scale != 1
     assert np.abs(ratio - 1).max() < (6e-3 if beats else 1e-3)
-    assert np.max(apart) < 0.02
+    assert np.max(apart) < (0.03 if beats else 0.02)
 
 
 @pytest.mark.parametrize("grid", [world(1.0, 12.0), world(0.9, 200.0), world(1.1, 5.0, ra=40.02), distorted()])
@@ -108,10 +108,11 @@ def test_pixels_are_those_of_reproject(grid):
     found = resample(image, None, None, Registration("wcs", worlds=(grid, here)), SHAPE)
     both = np.isfinite(wanted) & (found.weight >= 0.999)
     assert both.mean() > 0.5
-    area = found.data[both].sum() / wanted[both].sum()
+    pixels = PixelMap.of(Registration("wcs", worlds=(grid, here)), SHAPE)
+    area = pixels.positions(*(np.arange(size, dtype=float) for size in SHAPE))[2]
     slope = float(np.hypot(*np.gradient(image)).max())
     # What a hundredth of a pixel would change at the steepest place of the brightest star.
-    np.testing.assert_allclose(found.data[both], wanted[both] * area, atol=0.01 * slope, rtol=2e-4)
+    np.testing.assert_allclose(found.data[both], (wanted * area)[both], atol=0.01 * slope, rtol=2e-4)
     assert ((found.weight > 0) == np.isfinite(wanted)).mean() > 0.985
 
 
