@@ -122,8 +122,8 @@ def seam(image: np.ndarray, worlds: list[WCS], grid: Grid) -> float:
                         wcs.pixel_to_world(*((across, along) if side % 2 else (along, across)))
                     )
                     wide, high = (16, length // 2) if side % 2 else (length // 2, 16)
-                    box = np.s_[max(int(y) - high, 0) : int(y) + high, max(int(x) - wide, 0) : int(x) + wide]
-                    cut = image[box]
+                    top, left = int(y) - high, int(x) - wide
+                    cut = image[max(top, 0) : max(top + 2 * high, 0), max(left, 0) : max(left + 2 * wide, 0)]
                     if cut.size < 0.9 * 4 * wide * high or np.isfinite(cut).mean() < 0.9:
                         break
                     levels.append(clipped(cut) - plane[1] * x - plane[2] * y)
