@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from avcd.compiling import threads
+from avcd.compiling import kernels, threads
 from avcd.compose.coadding import in_order
 from avcd.compose.layers import MAD_TO_SIGMA, TERMS, Layer, measure_image
 from avcd.compose.mapping import PixelMap, Registration
@@ -191,6 +191,7 @@ def _combine(
     bytes_per_row = len(layers) * shape[1] * _BYTES_PER_VALUE * (1 if way.compiled else _PLAIN_COPIES)
     height = int(np.clip(memory_bytes // ((threads() + 2) * bytes_per_row), 4, _MOST_ROWS))
     weights = np.array([layer.weight for layer in layers])
+    compiled = kernels("compose.clipping") if way.compiled is not None else None
 
     def strip(start: int) -> np.ndarray:
         rows = slice(start, min(start + height, shape[0]))
@@ -203,14 +204,13 @@ def _combine(
                 values[index], own[index], bits[index], seen[index] = found
         counts = np.zeros(2, np.int64)
         into = data[rows], spread[rows], mask[rows], coverage[rows], weight[rows], counts
-        work = (values, own, bits, seen, weights, level, params)
-        if way.compiled is not None:
-            way.compiled.combine_pixels(
+        if compiled is not None:
+            compiled.combine_pixels(
                 values, own, bits, seen, weights, level, float(params["low_sigma"]), float(params["high_sigma"]), _SEEING,
                 METHODS.index(params["method"]), int(SECOND_CHOICE), int(MaskBit.NO_DATA), int(MaskBit.FEW_INPUTS), *into,
             )  # fmt: skip
         else:
-            _combine_plainly(*work, *into)
+            _combine_plainly(values, own, bits, seen, weights, level, params, *into)
         return counts
 
     offered, rejected = np.sum(list(in_order(strip, range(0, shape[0], height))), axis=0)
@@ -231,7 +231,7 @@ def _combine_plainly(
     params: Mapping[str, Any], data: np.ndarray, spread: np.ndarray, mask: np.ndarray, coverage: np.ndarray,
     weight: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
-    """What `avcd.compose.kernels.combine_pixels` does."""
+    """What `avcd.compose.clipping.combine_pixels` does."""
     lit = seen > 0
     best = lit & ((bits & SECOND_CHOICE) == 0)
     there = np.where(best.any(axis=0), best, lit)
