@@ -21,7 +21,6 @@ _MOST_ROWS = 64
 _BYTES_PER_VALUE = 24  # of a frame's pixel in a strip: value, uncertainty, mask, weight, and the block they come from
 _PLAIN_COPIES = 4  # of them where loops are not compiled
 _SAMPLES = 250_000  # enough to tell a background to a hundredth of its noise
-_LEAST_OVERLAP = 2000  # samples, by which two frames' backgrounds can be compared
 # Stars' cores differ by more than noise from frame to frame, as seeing and the grid move light about.
 _SEEING = 0.15
 
@@ -132,38 +131,24 @@ def _layers(
 
 
 def _levelled(layers: Sequence[Layer], base: int, shape: tuple[int, int], way: Way) -> list[Layer]:
-    """Layers with how much brighter their background is than the base's: the median difference of what both see.
-
-    A frame that does not meet the base is compared with those that were brought to it before.
-    """
+    """Layers with how much brighter their background is than the base's: the median difference of what both see."""
     every = max(1, int(np.sqrt(shape[0] * shape[1] / _SAMPLES)))
-    size = -(-shape[0] // every), -(-shape[1] // every)
 
-    def sampled(index: int) -> np.ndarray:
+    def sampled(index: int) -> np.ndarray | None:
         found = _on_the_grid(layers[index], (0, shape[0]), shape[1], way, every)
-        return found[0] if found else np.full(size, np.nan, np.float32)
+        return None if found is None else found[0]
 
-    samples = list(in_order(sampled, range(len(layers))))
-    done, offsets = [base], {base: 0.0}
-    waiting = [index for index in range(len(layers)) if index != base]
-    while waiting:
-        placed = []
-        for index in waiting:
-            for other in done:
-                difference = samples[index] - samples[other]
-                difference = difference[np.isfinite(difference)]
-                if difference.size >= min(_LEAST_OVERLAP, 0.02 * samples[index].size):
-                    offsets[index] = float(np.median(difference)) + offsets[other]
-                    placed.append(index)
-                    break
-        done += placed
-        waiting = [index for index in waiting if index not in placed]
-        if not placed:
-            break
-    return [
-        replace(layer, sky=np.array([offsets.get(index, 0.0), *[0.0] * (TERMS - 1)]))
-        for index, layer in enumerate(layers)
-    ]
+    reference = sampled(base)
+
+    def level(index: int) -> Layer:
+        own = sampled(index) if index != base else None
+        if own is None or reference is None:
+            return layers[index]
+        difference = (own - reference)[np.isfinite(own) & np.isfinite(reference)]
+        offset = float(np.median(difference)) if difference.size else 0.0
+        return replace(layers[index], sky=np.array([offset, *[0.0] * (TERMS - 1)]))
+
+    return list(in_order(level, range(len(layers))))
 
 
 def _on_the_grid(

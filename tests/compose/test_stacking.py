@@ -192,7 +192,7 @@ def test_the_stars_tell_how_much_light_came_through():
     assert transparency(sky.xy[order][:4], sky.flux[order][:4], place[order], flux, registration) is None
 
 
-def test_frames_far_from_the_reference_are_brought_to_its_background_by_those_between():
+def test_frames_that_share_little_with_the_reference_are_brought_to_its_background():
     sky = Sky(25, seed=4)
     shifts = [(0.0, 0.0), (110.0, 0.0), (205.0, 0.0)]
     frames = [
