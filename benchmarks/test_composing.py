@@ -174,7 +174,7 @@ def test_ten_tiles_from_files_to_a_mosaic(fields, tmp_path):
             continue
         left, costs = [], []
         for directory, worlds in fields.values():
-            wall, (image, grid) = timed(
+            *cost, (image, grid) = timed(
                 lambda d=directory, w=worlds, e=engine, i=interpolation: peer(e, d, w, i, tmp_path), 1
             )
             costs.append(cost)
