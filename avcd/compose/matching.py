@@ -18,6 +18,7 @@ from avcd.errors import ProcessingError
 
 ORDERS = {"none": 0, "level": 1, "plane": 3, "curved": 6}  # and how many terms they have
 _SAMPLES = 150_000  # of an overlap; a level is known then to a few thousandths of the noise
+_BLOCK_PX = 1024  # of the grid, read at once
 _CELL = 16  # samples on each side
 _FULL_CELL = 0.25
 _CLIP = 2.5
@@ -126,13 +127,7 @@ def _overlap(layers: Sequence[Layer], first: int, second: int, way: Way) -> Over
         for k, choose in enumerate((max, min, max, min))
     )
     every = max(1, int(np.sqrt((bottom - top) * (right - left) / _SAMPLES)))
-    y, x = np.arange(top, bottom, every), np.arange(left, right, every)
-    values = []
-    for layer in (layers[first], layers[second]):
-        found = layer.block((top, bottom), (left, right), way, every)
-        good = (found.weight >= 1) & ((found.mask & SECOND_CHOICE) == 0)
-        scaled = found.data * np.float32(layer.scale) - layer.sky_at(y, x)
-        values.append(np.where(good, scaled, np.nan))
+    values = [_sampled(layer, (top, bottom), (left, right), way, every) for layer in (layers[first], layers[second])]
     difference, count = _cells(values[0] - values[1])
     known = np.isfinite(difference)
     if not known.any():
@@ -148,6 +143,21 @@ def _overlap(layers: Sequence[Layer], first: int, second: int, way: Way) -> Over
         difference[known],
         count[known] / variance,
     )
+
+
+def _sampled(layer: Layer, rows: tuple[int, int], columns: tuple[int, int], way: Way, every: int) -> np.ndarray:
+    """A layer's values, scaled and less its background, at every so many-th pixel of a part of the grid; read in blocks."""
+    y, x = np.arange(*rows, every), np.arange(*columns, every)
+    values = np.empty((len(y), len(x)), np.float32)
+    block = max(1, _BLOCK_PX // every)
+    for i in range(0, len(y), block):
+        for j in range(0, len(x), block):
+            down, along = y[i : i + block], x[j : j + block]
+            found = layer.block((int(down[0]), int(down[-1]) + 1), (int(along[0]), int(along[-1]) + 1), way, every)
+            good = (found.weight >= 1) & ((found.mask & SECOND_CHOICE) == 0)
+            scaled = found.data * np.float32(layer.scale) - layer.sky_at(down, along)
+            values[i : i + block, j : j + block] = np.where(good, scaled, np.nan)
+    return values
 
 
 def _cells(difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

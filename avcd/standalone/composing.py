@@ -64,13 +64,19 @@ def find_grid(options: GridOptions, files: Sequence[FrameFile]) -> Grid:
         return _grid_of_file(options.path)
     found = []
     for file in files:
-        wcs = celestial_wcs(file.read().header)
+        wcs = celestial_wcs(_header_of(file))
         if wcs is None:
             raise ProcessingError(f"{file.name}: no world coordinates; solve first, as avcd reduce --solve does")
         found.append((wcs, (int(file.frame.naxis2 or 0), int(file.frame.naxis1 or 0))))
     if not found:
         raise UsageError("no image is left to make a grid for")
     return best_grid(found, options.scale_arcsec, north_up=options.north_up)
+
+
+def _header_of(file: FrameFile) -> fits.Header:
+    """A file's header; pixels are read only where they must be decoded on the way."""
+    with tempfile.TemporaryDirectory(prefix="avcd-") as place:
+        return open_image(file.path, file.member, file.hdu, Path(place), product=file.product is not None).header
 
 
 def _grid_of_file(path: Path) -> Grid:
@@ -203,7 +209,11 @@ def scales_between(files: Sequence[FrameFile], how: str) -> list[float]:
         The headers do not say what is needed.
     """
     try:
-        return scales_of([one.read().header for one in files], [one.unit for one in files], how)[0] if files else []
+        return (
+            scales_of([_header_of(one) for one in files], [one.unit for one in files], how)[0]
+            if how != "none"
+            else [1.0] * len(files)
+        )
     except ProcessingError as error:
         raise UsageError(f"--scale: {error}") from None
 
