@@ -37,6 +37,7 @@ _TYPES = {
     ProductKind.BAD_PIXEL_MASK: "BAD PIXEL MASK",
     ProductKind.REDUCED: "LIGHT",
     ProductKind.STACK: "STACK",
+    ProductKind.MOSAIC: "MOSAIC",
 }
 _STANDING = {
     ProductStatus.FINAL: "made with all its calibrations",
@@ -280,13 +281,62 @@ def with_combined(header: fits.Header, combined: int, exposure_s: float | None) 
     return found
 
 
+def zero_point_of(header: fits.Header) -> float | None:
+    """The magnitude of one unit of the pixels, as the usual cards say it; None where none does."""
+    return _number(header, "MAGZPT", "MAGZP", "MAGZERO", "MAGZEROP", "PHOTZP", "ZP")
+
+
+def exposure_of(header: fits.Header) -> float | None:
+    """Seconds; None where the header does not say, or nothing above zero."""
+    found = _number(header, "EXPTIME", "EXPOSURE")
+    return found if found is not None and found > 0 else None
+
+
+def gain_of(header: fits.Header) -> float | None:
+    """Electrons for one adu, where the header says so without doubt."""
+    found = _number(header, "EGAIN")
+    return found if found is not None and found > 0 else None
+
+
+def time_of(header: fits.Header) -> float | None:
+    """The start of the exposure as a modified Julian date; None where the header tells no time of day."""
+    date = header.get("DATE-OBS")
+    if not isinstance(date, str) or "T" not in date:
+        return None
+    try:
+        return float(Time(date.strip().removesuffix("Z"), format="isot", scale="utc").mjd)
+    except ValueError:
+        return None
+
+
+def _number(header: fits.Header, *keywords: str) -> float | None:
+    for keyword in keywords:
+        value = header.get(keyword)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value):
+            return float(value)
+    return None
+
+
+def with_times(header: fits.Header, exposure_s: float, span: tuple[float, float, float] | None) -> fits.Header:
+    """A header with a total exposure and, as modified Julian dates, its beginning, the middle of its light, and its end."""
+    found = header.copy()
+    found["TOTEXP"] = (round(exposure_s, 3), "[s] exposure of all frames together")
+    if span is not None:
+        for keyword, moment, comment in zip(("DATE-BEG", "DATE-AVG", "DATE-END"), span, (
+            "start of the first exposure", "middle of all exposures, by their length", "end of the last exposure"
+        ), strict=True):  # fmt: skip
+            found[keyword] = (Time(moment, format="mjd", scale="utc", precision=3).isot, comment)
+        found["MJD-AVG"] = (round(span[1], 8), "[d] of DATE-AVG")
+    return found
+
+
 def with_world(header: fits.Header, wcs: WCS, *, rms_arcsec: float | None, matched: int | None) -> fits.Header:
     """A header with the given world coordinates in place of any it had."""
     found = inherit(header, keep_world=False)
     for card in wcs.to_header(relax=True).cards:
         if card.keyword not in ("MJDREF", "DATE-OBS", "MJD-OBS") and not card.keyword.startswith("COMMENT"):
             found[card.keyword] = (card.value, card.comment)
-    moment = _mjd(found)
+    moment = _missing_mjd(found)
     if moment is not None:  # programs that read world coordinates want both, and complain otherwise
         found["MJD-OBS"] = (moment, "[d] of DATE-OBS")
     if rms_arcsec is not None:
@@ -316,15 +366,10 @@ def zero_point_said(header: fits.Header) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _mjd(header: fits.Header) -> float | None:
+def _missing_mjd(header: fits.Header) -> float | None:
     """DATE-OBS as a modified Julian date, where it has a time of day and no MJD-OBS stands beside it."""
-    date = header.get("DATE-OBS")
-    if "MJD-OBS" in header or not isinstance(date, str) or "T" not in date:
-        return None
-    try:
-        return round(float(Time(date.strip().removesuffix("Z"), format="isot", scale="utc").mjd), 9)
-    except ValueError:
-        return None
+    moment = None if "MJD-OBS" in header else time_of(header)
+    return None if moment is None else round(moment, 9)
 
 
 def _ascii(value: Any) -> Any:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -128,6 +129,20 @@ class Processing(_Section):
         True,
         description="once an observation is complete, reduce frames that lack a calibration with what is there, marked provisional",
     )
+    mosaics: bool = Field(True, description="join the stacks of a target's fields into a mosaic, one for each filter")
+    mosaic_panels: str = Field(
+        r"(?P<target>.+?)[ _-]*x\d+[ _-]*y\d+",
+        description="names of panels, as a regular expression for all of the name in which (?P<target>…) is the target: M31_x1_y2",
+    )
+    mosaic_days: float = Field(
+        30.0,
+        ge=0,
+        description="[d] panels of one target make one mosaic while no more than this pass between two nights",
+    )
+    mosaic_apart: float = Field(
+        0.5, ge=0, description="pointings of one observation further apart than this part of a frame's side are fields of "
+        "their own: each has its stack, all together a mosaic; 0: never",
+    )  # fmt: skip
     previews: bool = Field(
         True, description="make preview PNGs of every frame, master, reduced frame, stack and composite"
     )
@@ -161,6 +176,17 @@ class Compat(_Section):
     copies: bool = Field(
         False, description="copies; false: hard links into the archive, where the file system has them"
     )
+
+    @field_validator("mosaic_panels")
+    @classmethod
+    def _names_a_target(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        if "target" not in groups:
+            raise ValueError("it has no (?P<target>…), which is what of the name is the target")
+        return pattern
 
 
 class Settings(_Section):

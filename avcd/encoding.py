@@ -30,7 +30,7 @@ def write_hdus(hdus: Sequence[Any], stream: BinaryIO) -> None:
     """
     images = {number: hdu.data for number, hdu in enumerate(hdus) if _is_large(hdu)}
     small = [_stand_in(hdu) if number in images else hdu for number, hdu in enumerate(hdus)]
-    for written, (header, tail) in enumerate(_encoded(small)):
+    for written, (header, tail) in enumerate(encoded(small)):
         if written in images:
             _write_image(header, images[written], stream)
         else:
@@ -47,7 +47,7 @@ def _stand_in(hdu: Any) -> Any:
     return type(hdu)(np.zeros((1, 1), hdu.data.dtype), hdu.header)
 
 
-def _encoded(hdus: Sequence[Any]) -> Iterator[tuple[fits.Header, bytes]]:
+def encoded(hdus: Sequence[Any]) -> Iterator[tuple[fits.Header, bytes]]:
     """Headers and data of HDUs as astropy writes them, sums included."""
     whole = fits.HDUList(list(hdus))
     whole.update_extend()  # else it would be done while writing, after the sums
@@ -70,19 +70,19 @@ def _write_image(header: fits.Header, pixels: np.ndarray, stream: BinaryIO) -> N
     start = stream.tell()
     stream.write(bytes(len(header.tostring())))
     total = 0
-    for part, words in _strips_encoded(pixels):
+    for part, words in _stripsencoded(pixels):
         stream.write(part)
         total += words
     end = stream.tell()
     data_bytes = pixels.nbytes
     stream.write(bytes(-data_bytes % _BLOCK))
-    _sign(header, folded(total))
+    sign(header, folded(total))
     stream.seek(start)
     stream.write(header.tostring().encode("ascii"))
     stream.seek(end + -data_bytes % _BLOCK)
 
 
-def _strips_encoded(pixels: np.ndarray) -> Iterator[tuple[memoryview, int]]:
+def _stripsencoded(pixels: np.ndarray) -> Iterator[tuple[memoryview, int]]:
     """The bytes of an image strip after strip, with what their words add up to; one strip is made while one is written."""
     flat = np.ascontiguousarray(pixels).reshape(-1)
     size = _STRIP_BYTES // flat.itemsize
@@ -107,7 +107,7 @@ def _strips_encoded(pixels: np.ndarray) -> Iterator[tuple[memoryview, int]]:
             yield ready
 
 
-def _sign(header: fits.Header, data_sum: int) -> None:
+def sign(header: fits.Header, data_sum: int) -> None:
     """Set the sums of a header whose other cards are as they will be written (FITS 4.0, appendix J)."""
     header["DATASUM"] = str(data_sum)
     header["CHECKSUM"] = _WITHOUT_SUM

@@ -80,6 +80,7 @@ class ProductKind(StrEnum):
     REDUCED = "reduced"
     SOURCES = "sources"
     STACK = "stack"
+    MOSAIC = "mosaic"
     RGB = "rgb"
     PREVIEW = "preview"
 

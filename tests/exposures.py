@@ -66,3 +66,15 @@ def make_night(directory: Path) -> Path:
     write(directory / "wide.fits", data, "Light Frame", 120.0, 41, FILTER="R", OBJECT="M42",
           BIASSEC=f"[{nx + 1}:{nx + OVERSCAN},1:{ny}]", TRIMSEC=f"[1:{nx},1:{ny}]")  # fmt: skip
     return directory
+
+
+def make_panels(directory: Path) -> Path:
+    """Two panels of M31 that overlap by a quarter, with world coordinates and skies of their own."""
+    for number in (1, 2):
+        data = expose(50 + number, 120, 600 * number + stars())
+        write(
+            directory / f"panel-{number}.fits", data, "Light Frame", 120.0, 50 + number, FILTER="R", OBJECT=f"M31_x{number}_y1",
+            CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CRVAL1=10.68 - 0.06 * number, CRVAL2=41.27, CRPIX1=80.5, CRPIX2=75.5,
+            CDELT1=-4e-4, CDELT2=4e-4,
+        )  # fmt: skip
+    return directory

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from cli_calls import Call
-from exposures import make_night
+from exposures import make_night, make_panels
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "files.md"
 
@@ -32,7 +32,7 @@ def words(typed: str, directory: Path) -> list[str]:
 
 
 def test_every_example_of_the_page_prints_what_it_shows(capsys, tmp_path, monkeypatch):
-    make_night(tmp_path)
+    make_panels(make_night(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AVCD_HOME", raising=False)
     monkeypatch.setenv("COLUMNS", "160")

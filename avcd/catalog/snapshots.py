@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,32 @@ class Snapshots(Database):
         )
         with self.read() as connection:
             return frozenset(one for some in (built, died, delivered) for one in connection.execute(some).scalars())
+
+    def companions(
+        self, camera: str, subjects: frozenset[str], target_of: Callable[[str | None], str | None]
+    ) -> frozenset[str]:
+        """The observations that share a mosaic with some others, or did when it was made.
+
+        Parameters
+        ----------
+        target_of
+            From a target's name to that of the mosaic it is a panel of; None for what is none.
+        """
+        named = select(frames.c.obs_id, frames.c.target_name).where(frames.c.camera == camera).distinct()
+        made = select(products.c.observations).where(
+            products.c.camera == camera,
+            products.c.kind == ProductKind.MOSAIC,
+            products.c.status != ProductStatus.SUPERSEDED,
+        )
+        with self.read() as connection:
+            mine = [one for some in chunks(sorted(subjects - {""}))
+                    for one in connection.execute(named.where(frames.c.obs_id.in_(some)))]  # fmt: skip
+            targets = {target_of(one.target_name) for one in mine} - {None}
+            found = {one for row in connection.execute(made).scalars() if subjects & set(row) for one in row}
+            if targets:
+                every = connection.execute(named.where(frames.c.obs_id.is_not(None)))
+                found |= {one.obs_id for one in every if target_of(one.target_name) in targets}
+        return frozenset(found) - subjects
 
     def concerned(self, plan: Plan, reach: Reach) -> frozenset[str]:
         """The groups, beside those of a plan, that a change of their masters may concern."""

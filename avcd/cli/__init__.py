@@ -14,6 +14,7 @@ import typer
 
 from avcd.cli import (
     badpix,
+    composing,
     details,
     files,
     homes,
@@ -46,7 +47,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     commands = (homes, service, lists, details, outlook, judgement, files, targets, plots)
-    for part in (*commands, processing, badpix, stars, quality, pictures, upkeep):
+    for part in (*commands, processing, badpix, stars, quality, composing, pictures, upkeep):
         part.register(app)
     return app
 

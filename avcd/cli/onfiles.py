@@ -112,7 +112,12 @@ class Session:
     ) -> None:
         """One output for every image, at the places that are worked out from all of them."""
         files = self.open_all(paths)
-        places = place_all(files)
+        self.run_files(files, place_all(files), plan)
+
+    def run_files(
+        self, files: Sequence[FrameFile], places: Sequence[Path], plan: Callable[[FrameFile, Path], Plan]
+    ) -> None:
+        """One output for every image that is open."""
         with bar("processing", len(files)) as step:
             for file, place in zip(files, places, strict=True):
                 self._run(file.name, lambda file=file, place=place: plan(file, place), alone=len(files) == 1)  # type: ignore[misc]

@@ -68,7 +68,7 @@ def _register_one(base: RegistrationInput, one: RegistrationInput) -> Registrati
     found = _by_worlds(base, one) or _by_stars(base, one) or _by_correlation(base, one)
     if found.method == "failed":
         return found
-    overlap = PixelMap(found, _shape(base)).overlap(_shape(one))
+    overlap = PixelMap.of(found, _shape(base)).overlap(_shape(one))
     if overlap < _LEAST_OVERLAP:
         text = f"covers {overlap:.0%} of the reference frame"
         return Registration("failed", warning=f"{found.warning}; {text}" if found.warning else text)

@@ -3,72 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from avcd.compiling import kernels, threads
+from avcd.compose.coadding import in_order
+from avcd.compose.layers import MAD_TO_SIGMA, TERMS, Layer, measure_image
 from avcd.compose.mapping import PixelMap, Registration
-from avcd.compose.resampling import SECOND_CHOICE, UNUSABLE, Resampled, resample_rows
+from avcd.compose.resampling import SECOND_CHOICE, UNUSABLE, Way
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 
-_STRIP = 64  # rows combined at once: memory is that of the frames handed in and of these rows
-_SAMPLED_ROWS = 96  # enough to tell a background to a hundredth of its noise
+METHODS = ("mean", "median", "sum")
+_MOST_ROWS = 64
+_BYTES_PER_VALUE = 24  # of a frame's pixel in a strip: value, uncertainty, mask, weight, and the block they come from
+_PLAIN_COPIES = 4  # of them where loops are not compiled
+_SAMPLES = 250_000  # enough to tell a background to a hundredth of its noise
 # Stars' cores differ by more than noise from frame to frame, as seeing and the grid move light about.
 _SEEING = 0.15
-_MAD = 1.4826
 
 
 @dataclass(frozen=True)
 class StackInput:
     """One frame of a stack: ``data``, ``mask``, ``uncertainty`` (ny, nx), where it lies, and its exposure.
 
-    ``exposure_s`` None: taken as the reference's. Arrays may be mapped from files: they are read by rows.
+    ``exposure_s`` None: taken as the reference's. ``transparency`` is how much of the reference's light of the same stars it
+    has, exposures and gains being equal: its values are brought up by that, its noise with them. Arrays may be mapped
+    from files: they are read by windows.
     """
 
-    data: np.ndarray
-    mask: np.ndarray | None
-    uncertainty: np.ndarray | None
+    data: Any
+    mask: Any
+    uncertainty: Any
     exposure_s: float | None
     registration: Registration
+    transparency: float = 1.0
 
 
 @dataclass(frozen=True)
 class Stacked:
-    """A stack: values as of one exposure, their uncertainty, mask plane, and how many frames each pixel is made of."""
+    """A stack: values as of one exposure, their uncertainty, mask plane, how many frames each pixel is made of, and their weight."""
 
     data: np.ndarray
     mask: np.ndarray
     uncertainty: np.ndarray | None
     coverage: np.ndarray
+    weight: np.ndarray
     metrics: Mapping[str, float]
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A frame ready to be read on the stack's grid, and what is done to its values."""
-
-    source: StackInput
-    pixels: PixelMap
-    scale: float
-    noise: float  # of the frame's own pixels, scaled
-    offset: float = 0.0
-    weight: float = 1.0
-
-    def rows(self, start: int, stop: int, interpolation: str) -> Resampled:
-        one = self.source
-        found = resample_rows(one.data, one.mask, one.uncertainty, self.pixels, start, stop, interpolation)
-        scale = np.float32(self.scale)
-        spread = None if found.uncertainty is None else found.uncertainty * scale
-        return Resampled(found.data * scale - np.float32(self.offset), found.mask, spread, found.weight)
-
-
-def stack_images(inputs: Sequence[StackInput], shape: tuple[int, int], params: Mapping[str, Any]) -> Stacked:
+def stack_images(
+    inputs: Sequence[StackInput], shape: tuple[int, int], params: Mapping[str, Any], memory_bytes: int = 512 * 2**20
+) -> Stacked:
     """Combine registered frames.
 
-    Every frame is scaled to the reference's exposure and, by the median difference where they overlap, brought to its
+    Every frame is scaled to the reference's exposure and transparency and, by the median difference where they overlap, brought to its
     background. At each pixel values further than ``low_sigma`` and ``high_sigma`` from the median are rejected, a sigma
     being the larger of the values' robust scatter and of their own uncertainty (two or three values cannot tell their
     scatter), widened where seeing moves light about. Of two values that disagree, the brighter is rejected: light only
@@ -83,8 +75,10 @@ def stack_images(inputs: Sequence[StackInput], shape: tuple[int, int], params: M
     shape
         Of the result, (ny, nx).
     params
-        Of the recipe: ``method`` ("mean" or "median" of what survives), ``low_sigma``, ``high_sigma``,
-        ``interpolation``, ``match_background``, ``weighted``.
+        Of the recipe: ``method`` ("mean", "median" or "sum" of what survives; the sum is that of all frames, those that were rejected
+        being taken as the mean), ``low_sigma``, ``high_sigma``, ``interpolation``, ``match_background``, ``weighted``.
+    memory_bytes
+        What strips may use, beside the results.
 
     Returns
     -------
@@ -99,127 +93,166 @@ def stack_images(inputs: Sequence[StackInput], shape: tuple[int, int], params: M
     """
     if not inputs:
         raise ProcessingError("no frame of this stack could be registered")
-    if params["method"] not in ("mean", "median"):
-        raise ProcessingError(f"method is {params['method']!r}, neither mean nor median")
+    if params["method"] not in METHODS:
+        raise ProcessingError(f"method is {params['method']!r}, none of {', '.join(METHODS)}")
     base = next((index for index, one in enumerate(inputs) if one.registration.method == "identity"), 0)
-    layers = _layers(inputs, base, shape, params)
-    stacked = _combine(layers, shape, params)
+    way = Way.of(params["interpolation"], float(shape[0]) * shape[1] * len(inputs))
+    layers = _layers(inputs, base, shape, params, way)
+    stacked = _combine(layers, shape, params, way, memory_bytes)
     if len(inputs) == 1 and layers[0].pixels.is_identity and inputs[0].data.shape == shape:
         stacked = _passed_through(inputs[0], stacked)
     return stacked
 
 
-def _layers(inputs: Sequence[StackInput], base: int, shape: tuple[int, int], params: Mapping[str, Any]) -> list[_Layer]:
+def _layers(
+    inputs: Sequence[StackInput], base: int, shape: tuple[int, int], params: Mapping[str, Any], way: Way
+) -> list[Layer]:
     first = inputs[base].exposure_s
-    layers = []
-    for one in inputs:
-        scale = first / one.exposure_s if first and one.exposure_s else 1.0
-        layers.append(_Layer(one, PixelMap(one.registration, shape), scale, scale * _noise(one)))
-    noises = np.array([layer.noise for layer in layers])
+
+    def layer(index: int) -> Layer:
+        one = inputs[index]
+        scale = (first / one.exposure_s if first and one.exposure_s else 1.0) / one.transparency
+        noise, edges = measure_image(one.data, one.mask)
+        pixels = PixelMap.of(one.registration, shape, one.data.shape)
+        return Layer(one.data, one.mask, one.uncertainty, pixels, scale, noise, edges=edges)
+
+    layers = list(in_order(layer, range(len(inputs))))
+    noises = np.array([one.scale * one.noise for one in layers])
     known = noises > 0
     # A frame without any noise (made, not taken) is worth as much as the others.
-    noises = np.where(known, noises, np.median(noises[known]) if known.any() else 1.0)
+    typical = np.median(noises[known]) if known.any() else 1.0
+    noises = np.where(known, noises, typical)
     weights = (noises.min() / noises) ** 2 if params["weighted"] else np.ones(len(layers))
-    offsets = _offsets(layers, base, shape, params) if params["match_background"] else [0.0] * len(layers)
-    return [
-        _Layer(layer.source, layer.pixels, layer.scale, float(noise), offset, float(weight))
-        for layer, noise, offset, weight in zip(layers, noises, offsets, weights, strict=True)
+    layers = [
+        replace(one, noise=float(noise / one.scale), weight=float(weight))
+        for one, noise, weight in zip(layers, noises, weights, strict=True)
     ]
+    return _levelled(layers, base, shape, way) if params["match_background"] else layers
 
 
-def _noise(one: StackInput) -> float:
-    """The noise of a frame's own pixels, from neighbours' differences: nebulae and gradients do not count.
+def _levelled(layers: Sequence[Layer], base: int, shape: tuple[int, int], way: Way) -> list[Layer]:
+    """Layers with how much brighter their background is than the base's: the median difference of what both see."""
+    every = max(1, int(np.sqrt(shape[0] * shape[1] / _SAMPLES)))
 
-    Measured before resampling, which smooths every frame by another amount.
-    """
-    sample = slice(0, None, max(1, one.data.shape[0] // (4 * _SAMPLED_ROWS)))
-    data = np.asarray(one.data[sample], dtype=np.float32)
-    good = np.isfinite(data)
-    if one.mask is not None:
-        good &= one.mask[sample] == 0
-    # Not the next pixel but the one after: cameras and Bayer cells correlate neighbours.
-    difference = (data[:, 2:] - data[:, :-2])[good[:, 2:] & good[:, :-2]]
-    return float(_MAD * np.median(np.abs(difference)) / np.sqrt(2)) if difference.size else 0.0
+    def sampled(index: int) -> np.ndarray | None:
+        found = _on_the_grid(layers[index], (0, shape[0]), shape[1], way, every)
+        return None if found is None else found[0]
 
+    reference = sampled(base)
 
-def _offsets(layers: Sequence[_Layer], base: int, shape: tuple[int, int], params: Mapping[str, Any]) -> list[float]:
-    """How much brighter each layer's background is than the base's: the median difference of what both see."""
+    def level(index: int) -> Layer:
+        own = sampled(index) if index != base else None
+        if own is None or reference is None:
+            return layers[index]
+        difference = (own - reference)[np.isfinite(own) & np.isfinite(reference)]
+        offset = float(np.median(difference)) if difference.size else 0.0
+        return replace(layers[index], sky=np.array([offset, *[0.0] * (TERMS - 1)]))
 
-    def sampled(layer: _Layer) -> np.ndarray:
-        rows = range(0, shape[0], max(1, shape[0] // _SAMPLED_ROWS))
-        found = [layer.rows(row, row + 1, params["interpolation"]) for row in rows]
-        return np.concatenate([np.where(one.weight > 0, one.data, np.nan).ravel() for one in found])
-
-    reference = sampled(layers[base])
-    offsets = []
-    for index, layer in enumerate(layers):
-        difference = np.zeros(1) if index == base else sampled(layer) - reference
-        difference = difference[np.isfinite(difference)]
-        offsets.append(float(np.median(difference)) if difference.size else 0.0)
-    return offsets
+    return list(in_order(level, range(len(layers))))
 
 
-def _combine(layers: Sequence[_Layer], shape: tuple[int, int], params: Mapping[str, Any]) -> Stacked:
-    data, spread = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+def _on_the_grid(
+    layer: Layer, rows: tuple[int, int], width: int, way: Way, every: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Values (NaN where there is none), standard deviations, masks and weights of a layer for rows; None where it has nothing."""
+    size = -(-(rows[1] - rows[0]) // every), -(-width // every)
+    if layer.overlap(rows, (0, width)) is None:
+        return None
+    found = layer.block(rows, (0, width), way, every)
+    seen = found.weight > 0
+    values = np.where(seen, found.data * np.float32(layer.scale) - np.float32(layer.sky[0]), np.float32(np.nan))
+    own = found.uncertainty
+    if own is None:
+        own = np.full(size, layer.noise * layer.pixels.scale**2, np.float32)
+    return values, own * np.float32(layer.scale), found.mask, found.weight
+
+
+def _combine(
+    layers: Sequence[Layer], shape: tuple[int, int], params: Mapping[str, Any], way: Way, memory_bytes: int
+) -> Stacked:
+    data, spread, weight = (np.zeros(shape, np.float32) for _ in range(3))
     mask, coverage = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)
-    rejected = offered = 0
-    level = _level(layers, shape, params)
-    for start in range(0, shape[0], _STRIP):
-        rows = slice(start, min(start + _STRIP, shape[0]))
-        found = [layer.rows(rows.start, rows.stop, params["interpolation"]) for layer in layers]
-        values = np.stack([one.data for one in found])
-        own = np.stack(
-            [
-                np.full_like(one.data, layer.noise) if one.uncertainty is None else one.uncertainty
-                for layer, one in zip(layers, found, strict=True)
-            ]
-        )
-        bits = np.stack([one.mask for one in found])
-        seen = np.stack([one.weight > 0 for one in found])
-        best = seen & ((bits & SECOND_CHOICE) == 0)
-        there = np.where(best.any(axis=0), best, seen)
-        kept = there & ~_outliers(np.where(there, values, np.nan), own, level, params)
-        offered += int(there.sum())
-        rejected += int((there & ~kept).sum())
-        data[rows], spread[rows] = _average(values, own, kept, layers, params["method"])
-        coverage[rows] = kept.sum(axis=0)
-        mask[rows] = np.bitwise_or.reduce(np.where(kept, bits, 0), axis=0)
-        mask[rows] |= np.where(kept.any(axis=0), 0, np.bitwise_or.reduce(bits, axis=0)).astype(np.uint16)
-    mask[coverage == 0] |= np.uint16(MaskBit.NO_DATA)
-    if len(layers) > 2:
-        mask[(coverage > 0) & (coverage * 2 < len(layers))] |= np.uint16(MaskBit.FEW_INPUTS)
+    level = _level(layers, shape, way)
+    bytes_per_row = len(layers) * shape[1] * _BYTES_PER_VALUE * (1 if way.compiled else _PLAIN_COPIES)
+    height = int(np.clip(memory_bytes // ((threads() + 2) * bytes_per_row), 4, _MOST_ROWS))
+    weights = np.array([layer.weight for layer in layers])
+    compiled = kernels("compose.clipping") if way.compiled is not None else None
+
+    def strip(start: int) -> np.ndarray:
+        rows = slice(start, min(start + height, shape[0]))
+        size = len(layers), rows.stop - start, shape[1]
+        values, own, seen = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
+        bits = np.full(size, MaskBit.NO_DATA, np.uint16)
+        for index, layer in enumerate(layers):
+            found = _on_the_grid(layer, (start, rows.stop), shape[1], way)
+            if found is not None:
+                values[index], own[index], bits[index], seen[index] = found
+        counts = np.zeros(2, np.int64)
+        into = data[rows], spread[rows], mask[rows], coverage[rows], weight[rows], counts
+        if compiled is not None:
+            compiled.combine_pixels(
+                values, own, bits, seen, weights, level, float(params["low_sigma"]), float(params["high_sigma"]), _SEEING,
+                METHODS.index(params["method"]), int(SECOND_CHOICE), int(MaskBit.NO_DATA), int(MaskBit.FEW_INPUTS), *into,
+            )  # fmt: skip
+        else:
+            _combine_plainly(values, own, bits, seen, weights, level, params, *into)
+        return counts
+
+    offered, rejected = np.sum(list(in_order(strip, range(0, shape[0], height))), axis=0)
     background, noise = _sky(data[coverage > 0])
     metrics = {
         "rejected_fraction": rejected / offered if offered else 0.0,
         "background": background,
         "noise": noise,
-        "noise_of_one": float(np.median([layer.noise for layer in layers])),
+        "noise_of_one": float(np.median([layer.noise * layer.scale for layer in layers])),
         "coverage": float(coverage.mean()) / len(layers),
     }
     notes = ("a stack of one frame: nothing could be rejected",) if len(layers) == 1 else ()
-    return Stacked(data, mask, spread, coverage, metrics, notes)
+    return Stacked(data, mask, spread, coverage, weight, metrics, notes)
+
+
+def _combine_plainly(
+    values: np.ndarray, own: np.ndarray, bits: np.ndarray, seen: np.ndarray, weights: np.ndarray, level: float,
+    params: Mapping[str, Any], data: np.ndarray, spread: np.ndarray, mask: np.ndarray, coverage: np.ndarray,
+    weight: np.ndarray, counts: np.ndarray,
+) -> None:  # fmt: skip
+    """What `avcd.compose.clipping.combine_pixels` does."""
+    lit = seen > 0
+    best = lit & ((bits & SECOND_CHOICE) == 0)
+    there = np.where(best.any(axis=0), best, lit)
+    kept = there & ~_outliers(np.where(there, values, np.nan), own, level, params)
+    counts += int(there.sum()), int((there & ~kept).sum())
+    data[...], spread[...], weight[...] = _average(values, own, kept, weights, params["method"])
+    coverage[...] = kept.sum(axis=0)
+    few = (kept.sum(axis=0) * 2 < len(values)) & (len(values) > 2)
+    joined = np.bitwise_or.reduce(np.where(kept, bits, 0), axis=0) | np.where(few, int(MaskBit.FEW_INPUTS), 0)
+    lost = np.bitwise_or.reduce(bits, axis=0) | int(MaskBit.NO_DATA)
+    mask[...] = np.where(kept.any(axis=0), joined, lost)
 
 
 def _average(
-    values: np.ndarray, own: np.ndarray, kept: np.ndarray, layers: Sequence[_Layer], method: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """What survives, averaged along the first axis, and its uncertainty; 0 where nothing does."""
-    weights = np.array([layer.weight if method == "mean" else 1.0 for layer in layers], np.float64)
+    values: np.ndarray, own: np.ndarray, kept: np.ndarray, weights: np.ndarray, method: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What survives, averaged along the first axis, its uncertainty and weight; 0 where nothing does."""
     share = np.where(kept, weights[:, None, None], 0.0)
     total = share.sum(axis=0)
     safe = np.where(total > 0, total, 1.0)
     spread = np.sqrt((np.where(kept, own, 0.0).astype(np.float64) ** 2 * share**2).sum(axis=0)) / safe
+    mean = (np.where(kept, values, 0.0) * share).sum(axis=0) / safe
+    if method == "sum":
+        return mean * len(values), spread * len(values), total
     if method == "mean":
-        return (np.where(kept, values, 0.0) * share).sum(axis=0) / safe, spread
+        return mean, spread, total
     # The median of three or more Gaussian values scatters by this much more than their mean.
-    return _median(np.where(kept, values, np.nan)), spread * np.where(kept.sum(axis=0) > 2, np.sqrt(np.pi / 2), 1.0)
+    wider = np.where(kept.sum(axis=0) > 2, np.sqrt(np.pi / 2), 1.0)
+    return _median(np.where(kept, values, np.nan)), spread * wider, total
 
 
-def _level(layers: Sequence[_Layer], shape: tuple[int, int], params: Mapping[str, Any]) -> float:
+def _level(layers: Sequence[Layer], shape: tuple[int, int], way: Way) -> float:
     """The sky's level in the stack, above which light is a star's."""
-    rows = range(0, shape[0], max(1, shape[0] // 16))
-    found = [layer.rows(row, row + 1, params["interpolation"]) for layer in layers for row in rows]
-    return _sky(np.concatenate([one.data[one.weight > 0] for one in found]))[0]
+    every = max(1, int(np.sqrt(shape[0] * shape[1] * len(layers) / _SAMPLES)))
+    found = (_on_the_grid(layer, (0, shape[0]), shape[1], way, every) for layer in layers)
+    return _sky(np.concatenate([one[0][np.isfinite(one[0])] for one in found if one] or [np.zeros(0)]))[0]
 
 
 def _sky(values: np.ndarray) -> tuple[float, float]:
@@ -228,7 +261,7 @@ def _sky(values: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     sample = values[:: max(1, values.size // 250_000)]
     level = float(np.median(sample))
-    return level, _MAD * float(np.median(np.abs(sample - level)))
+    return level, MAD_TO_SIGMA * float(np.median(np.abs(sample - level)))
 
 
 def _median(values: np.ndarray) -> np.ndarray:
@@ -251,19 +284,22 @@ def _outliers(values: np.ndarray, own: np.ndarray, level: float, params: Mapping
         lower = np.where(np.isfinite(values), values, np.inf).min(axis=0)
         centre = np.where(two, lower, centre)
     departure = values - centre
-    robust = np.where(count > 3, _MAD * _median(np.abs(departure)), 0.0) if values.shape[0] > 3 else 0.0
+    robust = np.where(count > 3, 1.4826 * _median(np.abs(departure)), 0.0) if values.shape[0] > 3 else 0.0
     scatter = np.maximum(own, robust) + _SEEING * np.abs(centre - level)
     scatter = scatter * np.where(two, np.sqrt(2.0), 1.0)
     with np.errstate(invalid="ignore"):
-        return (departure > float(params["high_sigma"]) * scatter) | (departure < -float(params["low_sigma"]) * scatter)
+        far = (departure > float(params["high_sigma"]) * scatter) | (departure < -float(params["low_sigma"]) * scatter)
+    return np.asarray(far & (count > 1))
 
 
 def _passed_through(one: StackInput, stacked: Stacked) -> Stacked:
     """The frame as it is, its unusable pixels too: there is nothing to put in their place."""
-    finite = np.isfinite(one.data)
-    data = np.where(finite, one.data, 0).astype(np.float32)
-    mask = np.zeros(data.shape, np.uint16) if one.mask is None else np.array(one.mask, dtype=np.uint16)
+    found = np.asarray(one.data[:], dtype=np.float32)
+    finite = np.isfinite(found)
+    data = np.where(finite, found, 0).astype(np.float32)
+    mask = np.zeros(data.shape, np.uint16) if one.mask is None else np.array(one.mask[:], dtype=np.uint16)
     mask[~finite] |= np.uint16(MaskBit.NON_FINITE)
-    spread = stacked.uncertainty if one.uncertainty is None else np.array(one.uncertainty, dtype=np.float32)
+    spread = stacked.uncertainty if one.uncertainty is None else np.array(one.uncertainty[:], dtype=np.float32)
     coverage = (finite & ((mask & UNUSABLE) == 0)).astype(np.uint16)
-    return Stacked(data, mask, spread, coverage, stacked.metrics, stacked.warnings)
+    weight = coverage.astype(np.float32)
+    return Stacked(data, mask, spread, coverage, weight, stacked.metrics, stacked.warnings)

@@ -9,7 +9,7 @@ from avcd.association import Rules
 from avcd.catalog import Catalog, PlanCounts, Reach
 from avcd.config import Processing
 from avcd.frame import MASTER_KINDS
-from avcd.planner import plan, plan_offers, planning_digest, reach_days
+from avcd.planner import plan, plan_offers, planning_digest, reach_days, target_of_panel
 from avcd.recipes import Recipes
 from avcd.work import Claim, Published
 
@@ -39,7 +39,7 @@ def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts
     """Plan those observations and sessions of a camera whose facts changed, and those that this concerns.
 
     A session that offers another master than before concerns every group that uses it, or might use it now; these are
-    planned with it, until nothing more changes. The outcome is that of planning the whole camera; only the words of a
+    planned with it, until nothing more changes; and so are the panels of a mosaic, each with all others. The outcome is that of planning the whole camera; only the words of a
     refusal name what was nearest when the group itself was planned.
 
     Returns
@@ -50,10 +50,11 @@ def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts
     digest = planning.digest
     facts = catalog.unplanned(camera, digest)
     subjects, how = facts.subjects, (planning.recipes, planning.rules, planning.processing)
+    target_of = target_of_panel(planning.processing)
     snapshot = catalog.snapshot(camera, subjects)
     while subjects is not None:
         reach = Reach(reach_days(snapshot, planning.rules))
-        more = catalog.concerned(plan_offers(snapshot, *how), reach)
+        more = catalog.concerned(plan_offers(snapshot, *how), reach) | catalog.companions(camera, subjects, target_of)
         if not more:
             break
         subjects |= more

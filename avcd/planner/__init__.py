@@ -16,10 +16,11 @@ from avcd.errors import UsageError
 from avcd.frame import Need, Plan, Snapshot, canonical_json
 from avcd.planner.building import PlanBuilder
 from avcd.planner.masters import plan_masters
+from avcd.planner.mosaics import target_of_panel
 from avcd.planner.science import explain_needs, plan_previews, plan_science
 from avcd.recipes import Recipes
 
-__all__ = ["explain", "plan", "plan_offers", "planning_digest", "reach_days"]
+__all__ = ["explain", "plan", "plan_offers", "planning_digest", "reach_days", "target_of_panel"]
 
 
 def plan(snapshot: Snapshot, recipes: Recipes, rules: Rules, processing: Processing) -> Plan:

@@ -37,9 +37,10 @@ _RANK = {
     ProductKind.MASTER_FLAT: 3,
     ProductKind.REDUCED: 4,
     ProductKind.STACK: 5,
-    ProductKind.RGB: 6,
-    ProductKind.SOURCES: 7,
-    ProductKind.PREVIEW: 8,
+    ProductKind.MOSAIC: 6,
+    ProductKind.RGB: 7,
+    ProductKind.SOURCES: 8,
+    ProductKind.PREVIEW: 9,
 }
 
 

@@ -23,6 +23,7 @@ from avcd.frame import (
 from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.masters import mask_reference, need_of
+from avcd.planner.mosaics import FieldStack, fields_of, plan_mosaics
 
 NEEDED = ("bias", "dark", "flat")
 
@@ -94,8 +95,9 @@ def explain_needs(builder: PlanBuilder, frame: Frame) -> list[Need]:
 
 
 def plan_science(builder: PlanBuilder) -> None:
-    """Add what every observation should have."""
+    """Add what every observation should have, and what several have together."""
     many = int(builder.recipe(ProductKind.REDUCED).parameters["cosmic_rays_stacked"])
+    stacks: dict[str, list[FieldStack]] = {}
     for subject, frames in builder.observations().items():
         closure = builder.snapshot.closures.get(subject)
         members = set(closure.members) if closure else set()
@@ -108,10 +110,11 @@ def plan_science(builder: PlanBuilder) -> None:
                 reduced[frame.id] = spec
         complete = [one for one in frames if one.id in members]  # none where all of them were rejected since
         if complete and builder.processing.stacks:
-            _plan_combined(builder, subject, complete, reduced)
+            stacks[subject] = _plan_combined(builder, subject, complete, reduced)
+    plan_mosaics(builder, {subject: found for subject, found in stacks.items() if found})
 
 
-def _stack_of(frame: Frame) -> tuple[str | None, ...]:
+def _stack_of(frame: Frame) -> tuple[str | None, str | None, str, str]:
     """What frames of an observation have in common that are stacked: the filter and the detector's geometry."""
     return frame.filter, frame.binning, str(frame.naxis1), str(frame.naxis2)
 
@@ -174,21 +177,29 @@ def _stem(frame: Frame) -> str:
     return f"{slug(frame.target_name, 'no-target')}-{slug(frame.filter, 'nofilter')}"
 
 
-def _plan_combined(builder: PlanBuilder, subject: str, frames: list[Frame], reduced: Mapping[str, ProductSpec]) -> None:
-    """The stacks of a closed observation, one a filter and detector geometry, and its colour composite."""
-    groups: dict[tuple[str | None, ...], list[Frame]] = {}
-    for frame in _without_twins(frames, reduced):
-        groups.setdefault(_stack_of(frame), []).append(frame)
+def _plan_combined(
+    builder: PlanBuilder, subject: str, frames: list[Frame], reduced: Mapping[str, ProductSpec]
+) -> list[FieldStack]:
+    """The stacks of a closed observation, one a field, filter and detector geometry, and its colour composite."""
+    groups: dict[tuple[int, str | None, str | None, str, str], list[Frame]] = {}
+    for number, members in enumerate(fields_of(_without_twins(frames, reduced), builder.processing.mosaic_apart)):
+        for frame in members:
+            groups.setdefault((number, *_stack_of(frame)), []).append(frame)
+    found: list[FieldStack] = []
     stacks: dict[str, tuple[int, ProductSpec]] = {}
-    for key in sorted(groups, key=str):
+    for key in sorted(groups, key=lambda one: (one[0], str(one[1:]))):
         members = [one for one in groups[key] if one.id in reduced]
         if not members:
             continue
         spec = _plan_stack(builder, subject, key, members, [reduced[one.id] for one in members], len(groups[key]))
-        # Two geometries of one filter: the one with more frames goes into the composite.
-        if spec and key[0] and (key[0] not in stacks or stacks[key[0]][0] < len(members)):
-            stacks[key[0]] = (len(members), spec)
+        if spec is None:
+            continue
+        found.append(FieldStack(spec, members[0], key[0]))
+        # Two geometries of one filter: the one with more frames goes into the composite, which shows the first field.
+        if key[0] == 0 and key[1] and (key[1] not in stacks or stacks[key[1]][0] < len(members)):
+            stacks[key[1]] = (len(members), spec)
     _plan_rgb(builder, subject, frames[0], {name: spec for name, (_, spec) in stacks.items()})
+    return found
 
 
 def _without_twins(frames: list[Frame], reduced: Mapping[str, ProductSpec]) -> list[Frame]:
@@ -213,7 +224,7 @@ def _without_twins(frames: list[Frame], reduced: Mapping[str, ProductSpec]) -> l
 def _plan_stack(
     builder: PlanBuilder,
     subject: str,
-    key: tuple[str | None, ...],
+    key: tuple[int, str | None, str | None, str, str],
     members: list[Frame],
     inputs: list[ProductSpec],
     wanted: int,
@@ -222,10 +233,10 @@ def _plan_stack(
     provisional = missing or any(one.status is ProductStatus.PROVISIONAL for one in inputs)
     return builder.spec(
         ProductKind.STACK,
-        ":".join(["stack", subject, *(part or "-" for part in key)]),
+        ":".join(["stack", subject, *(part or "-" for part in key[1:]), *([f"field{key[0] + 1}"] if key[0] else [])]),
         [from_product("reduced", one.id) for one in inputs],
         members[0],
-        stem=_stem(members[0]),
+        stem=_stem(members[0]) + (f"-field{key[0] + 1}" if key[0] else ""),
         status=ProductStatus.PROVISIONAL if provisional else ProductStatus.FINAL,
         reason=f"{missing} of {wanted} frames have no reduced frame" if missing else "",
         target_name=members[0].target_name,

@@ -11,9 +11,9 @@ from types import ModuleType
 import numpy as np
 from scipy.special import gammaincinv
 
+from avcd.compiling import kernels, threads
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
-from avcd.reduction.compiling import kernels, threads
 from avcd.reduction.networks import middle_network, sorting_network
 from avcd.reduction.sources import ArraySource, FileSource, FrameSource, read_rows
 from avcd.reduction.survivors import (
@@ -272,7 +272,7 @@ def _kernels_for(plan: _Plan) -> ModuleType | None:
     """The compiled loops, where there are any for this and they are worth it."""
     ny, nx = plan.sources[0].shape
     known = plan.how.by in ("mad", "none") and plan.method != "weighted" and not plan.propagate
-    return kernels("kernels") if known and len(plan.sources) * ny * nx >= _WORTH_COMPILING else None
+    return kernels("reduction.kernels") if known and len(plan.sources) * ny * nx >= _WORTH_COMPILING else None
 
 
 def _run_compiled(plan: _Plan, result: Combined, memory_bytes: int, compiled: ModuleType) -> None:

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from avcd.reduction.compiling import compiled
+from avcd.compiling import compiled
 from avcd.reduction.survivors import MAD_TO_SIGMA
 
 # Pixels worked on at once; with the frames of a usual stack they stay in the first-level cache.

@@ -16,7 +16,7 @@ import astroscrappy
 import astroscrappy.utils
 import numpy as np
 
-from avcd.reduction.compiling import kernels, threads
+from avcd.compiling import kernels, threads
 
 _FIRST_TILE = (112, 496)
 _LATER_TILE = (48, 112)
@@ -91,7 +91,7 @@ def detect_cosmic_rays(
 
 def _kernels_for(values: np.ndarray) -> ModuleType | None:
     """The compiled loops, where this frame is one for them."""
-    compiled = kernels("laplacian") if values.size >= _WORTH_COMPILING else None
+    compiled = kernels("reduction.laplacian") if values.size >= _WORTH_COMPILING else None
     if compiled is None or min(values.shape) < compiled.NARROWEST or not np.isfinite(values).all():
         return None
     return compiled

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from avcd.reduction.compiling import compiled
+from avcd.compiling import compiled
 from avcd.reduction.networks import middle_network
 
 HALO = 8

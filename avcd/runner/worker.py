@@ -112,7 +112,7 @@ def work(claim: Claim, place: Workplace) -> Published:
         files=files,
         metrics=output.metrics,
         wcs=output.wcs,
-        warnings=output.warnings,
+        warnings=tuple(output.warnings),
         s_ra=output.s_ra,
         s_dec=output.s_dec,
         input_metrics=output.input_metrics,

@@ -21,6 +21,7 @@ _STAGES: dict[ProductKind, tuple[str, str]] = {
     ProductKind.REDUCED: ("science", "reduce_science"),
     ProductKind.SOURCES: ("science", "extract_sources"),
     ProductKind.STACK: ("stacks", "combine_observation"),
+    ProductKind.MOSAIC: ("mosaics", "assemble_mosaic"),
     ProductKind.RGB: ("colour", "compose_colour"),
     ProductKind.PREVIEW: ("pictures", "draw_preview"),
 }

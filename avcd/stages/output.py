@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -25,12 +25,15 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class Output:
-    """A product's content, not yet on disk; the main file first."""
+    """A product's content, not yet on disk; the main file first.
+
+    What is made while it is written may add to ``metrics`` and ``warnings`` until the last file is there.
+    """
 
     files: tuple[OutputFile, ...]
     metrics: Mapping[str, float | int | str | bool | None] = field(default_factory=dict)
     wcs: Wcs = Wcs.NONE
-    warnings: tuple[str, ...] = ()
+    warnings: Sequence[str] = ()
     s_ra: float | None = None
     s_dec: float | None = None
     # What was measured on the inputs, one against the others, by their ids; it replaces what was said before.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -11,18 +13,20 @@ from astropy.wcs import WCS
 
 from avcd.cards import describe, inherit, with_world
 from avcd.compose.registration import Registration, RegistrationInput, register
-from avcd.compose.stacking import StackInput, stack_images
+from avcd.compose.stacking import Stacked, StackInput, stack_images
+from avcd.compose.transparency import transparency
 from avcd.errors import ProcessingError
 from avcd.frame import Wcs
 from avcd.reduction.planes import CCDData
-from avcd.sky.detection import Sources, detect_sources
+from avcd.sky.detection import SourceFlag, Sources, detect_sources
+from avcd.stages.combining import combined_times
 from avcd.stages.inputs import read_product
 from avcd.stages.output import Output, Work
 from avcd.stages.screening import member_of, screen_frames
 from avcd.stages.writing import image_output
 from avcd.work import JobInput
 
-_SOLVED = (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
+SOLVED = (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
 _STARS = 150  # enough to register on, and no slower for a rich field
 
 
@@ -32,46 +36,124 @@ def detect_stars(ccd: CCDData) -> Sources:
     return detect_sources(ccd.data, ccd.mask, noise=noise, saturation=None, sigma=5.0, minimum_px=5)
 
 
-def registration_input(ccd: CCDData, one: JobInput, sources: Sources | None = None) -> RegistrationInput:
-    """What registration looks at: pixels, mask, the world coordinates if they can be trusted, and the stars."""
-    wcs = ccd.wcs if one.wcs in _SOLVED else None
-    found = detect_stars(ccd) if sources is None else sources
+@dataclass(frozen=True)
+class Seen:
+    """What registration looks at, and the fluxes of its stars, unsaturated ones alone with a flux above zero."""
+
+    image: RegistrationInput
+    flux: np.ndarray
+
+
+def look_at(ccd: CCDData, sources: Sources, *, trusted: bool) -> Seen:
+    """Pixels, mask, the world coordinates if they can be trusted, and the stars."""
+    found = sources
     stars = np.column_stack([found.x, found.y])[:_STARS]
-    return RegistrationInput(ccd.data, ccd.mask, wcs, stars)
+    saturated = (found.flags & SourceFlag.SATURATED) != 0
+    flux = np.where(saturated, 0.0, found.flux)[:_STARS]
+    return Seen(RegistrationInput(ccd.data, ccd.mask, ccd.wcs if trusted else None, stars), flux)
+
+
+def registration_input(ccd: CCDData, one: JobInput) -> RegistrationInput:
+    """What registration looks at, of one of a job's inputs."""
+    return look_at(ccd, detect_stars(ccd), trusted=one.wcs in SOLVED).image
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Frames registered on one of them."""
+
+    seen: Sequence[Seen]
+    registrations: list[Registration]
+    reference: int
+
+
+@dataclass(frozen=True)
+class Combined:
+    """A stack, its frames' registrations, and which frame gave the grid."""
+
+    stacked: Stacked
+    registrations: list[Registration]
+    used: list[int]
+    reference: int
+
+
+def register_frames(frames: Sequence[CCDData], trusted: Sequence[bool], sources: Sequence[Sources]) -> Registered:
+    """Register frames on the first whose world coordinates can be trusted, else on the first.
+
+    Raises
+    ------
+    ProcessingError
+        The frames differ in size.
+    """
+    reference = next((index for index, one in enumerate(trusted) if one), 0)
+    shapes = {one.data.shape for one in frames}
+    if len(shapes) > 1:
+        raise ProcessingError(f"the frames of this stack differ in size: {sorted(shapes)}")
+    seen = [look_at(ccd, stars, trusted=one) for ccd, stars, one in zip(frames, sources, trusted, strict=True)]
+    return Registered(seen, register([one.image for one in seen], reference), reference)
+
+
+def combine_registered(
+    frames: Sequence[CCDData],
+    exposures: Sequence[float | None],
+    registered: Registered,
+    left_out: Collection[int],
+    params: Mapping[str, Any],
+    memory_bytes: int,
+) -> Combined:
+    """Combine frames that are registered, less some by their index."""
+    found, reference = registered.registrations, registered.reference
+    used = [index for index, one in enumerate(found) if one.method != "failed" and index not in left_out]
+    inputs = [
+        StackInput(
+            data=frames[index].data,
+            mask=frames[index].mask,
+            uncertainty=frames[index].uncertainty.array if frames[index].uncertainty is not None else None,
+            exposure_s=exposures[index],
+            registration=found[index],
+            transparency=_transparency(registered, exposures, index) if params["weighted"] else 1.0,
+        )
+        for index in used
+    ]
+    ny, nx = frames[reference].data.shape
+    stacked = stack_images(inputs, (ny, nx), params, memory_bytes)
+    light = [one.transparency for one in inputs]
+    stacked = replace(stacked, metrics={**stacked.metrics, "least_transparency": min(light)})
+    return Combined(stacked, found, used, reference)
+
+
+def _transparency(registered: Registered, exposures: Sequence[float | None], index: int) -> float:
+    """Of a frame beside the reference; one where the stars do not tell."""
+    seen, reference = registered.seen, registered.reference
+    if index == reference:
+        return 1.0
+    first, second = exposures[reference], exposures[index]
+    per_time = first / second if first and second else 1.0
+    base, one = seen[reference], seen[index]
+    if base.image.stars_xy is None or one.image.stars_xy is None:
+        return 1.0
+    found = registered.registrations[index]
+    ratio = transparency(base.image.stars_xy, base.flux, one.image.stars_xy, one.flux * per_time, found)
+    return 1.0 if ratio is None else ratio
 
 
 def combine_observation(work: Work) -> Output:
     """A stack; frames that could not be registered are named in its warnings and left out."""
     ordered = sorted(work.inputs("reduced"), key=_start)
     frames = [read_product(work, one) for one in ordered]
-    reference = reference_index(frames, ordered)
-    shapes = {one.data.shape for one in frames}
-    if len(shapes) > 1:
-        raise ProcessingError(f"the frames of this stack differ in size: {sorted(shapes)}")
     members = [member_of(ccd, detect_stars(ccd), _exposure(one)) for ccd, one in zip(frames, ordered, strict=True)]
-    found = register(
-        [
-            registration_input(ccd, one, member.sources)
-            for ccd, one, member in zip(frames, ordered, members, strict=True)
-        ],
-        reference,
+    registered = register_frames(frames, [one.wcs in SOLVED for one in ordered], [one.sources for one in members])
+    grid, parameters = frames[registered.reference].data.shape, work.claim.spec.parameters
+    screened = screen_frames(ordered, members, registered.registrations, grid, parameters)
+    combined = combine_registered(
+        frames,
+        [_exposure(one) for one in ordered],
+        registered,
+        screened.left_out,
+        parameters,
+        work.memory_bytes // 2,
     )
-    screened = screen_frames(ordered, members, found, frames[reference].data.shape, work.claim.spec.parameters)
-    used = [index for index, one in enumerate(found) if one.method != "failed" and index not in screened.left_out]
-    stacked = stack_images(
-        [
-            StackInput(
-                data=frames[index].data,
-                mask=frames[index].mask,
-                uncertainty=frames[index].uncertainty.array if frames[index].uncertainty is not None else None,
-                exposure_s=_exposure(ordered[index]),
-                registration=found[index],
-            )
-            for index in used
-        ],
-        frames[reference].data.shape,
-        work.claim.spec.parameters,
-    )
+    stacked, found, reference = combined.stacked, combined.registrations, combined.reference
     notes = [
         *stacked.warnings,
         *screened.warnings,
@@ -79,25 +161,26 @@ def combine_observation(work: Work) -> Output:
     ]
     uncertainty = None if stacked.uncertainty is None else StdDevUncertainty(stacked.uncertainty)
     ccd = CCDData(stacked.data, unit=frames[reference].unit, mask=stacked.mask, uncertainty=uncertainty)
-    header, state = _header(work, frames[reference], ordered[reference], len(used))
+    header, state = _header(work, frames[reference], ordered[reference], len(combined.used))
+    header = combined_times(header, [frames[index].header for index in combined.used])
     metrics = {
         **stacked.metrics,
         "frames": len(ordered),
-        "frames_used": len(used),
+        "frames_used": len(combined.used),
         "frames_screened_out": len(screened.left_out),
         **{
             f"registered_by_{name}": sum(one.method == name for one in found)
             for name in sorted({one.method for one in found})
         },
     }
-    planes = {"COUNT": stacked.coverage} if work.claim.spec.parameters["counts"] else {}
-    output = image_output(work, ccd, header, metrics, warnings=tuple(notes), planes=planes, wcs=state)
+    planes = {"WEIGHT": stacked.weight, "COVERAGE": stacked.coverage}
+    output = image_output(work, ccd, header, metrics, warnings=tuple(notes), wcs=state, planes=planes)
     return replace(output, input_metrics=screened.input_metrics)
 
 
-def reference_index(frames: list[CCDData], ordered: list[JobInput]) -> int:
+def reference_index(frames: Sequence[CCDData], ordered: Sequence[JobInput]) -> int:
     """The frame that gives the grid: the first that is solved, else the first."""
-    return next((index for index, one in enumerate(ordered) if one.wcs in _SOLVED), 0)
+    return next((index for index, one in enumerate(ordered) if one.wcs in SOLVED), 0)
 
 
 def _start(one: JobInput) -> tuple[str, str]:
@@ -116,7 +199,7 @@ def _note(found: Registration, one: JobInput) -> str:
 def _header(work: Work, reference: CCDData, one: JobInput, combined: int) -> tuple[fits.Header, Wcs]:
     source = fits.Header(reference.header)
     wcs = reference.wcs
-    if one.wcs in _SOLVED and isinstance(wcs, WCS):
+    if one.wcs in SOLVED and isinstance(wcs, WCS):
         header = with_world(source, wcs, rms_arcsec=None, matched=None)
     else:
         header = inherit(source, keep_world=False)
@@ -126,5 +209,5 @@ def _header(work: Work, reference: CCDData, one: JobInput, combined: int) -> tup
         if letter in str(source.get("CALSTAT", ""))
     ]
     return describe(header, work.claim.spec, applied=applied, combined=combined), (
-        one.wcs if one.wcs in _SOLVED else Wcs.NONE
+        one.wcs if one.wcs in SOLVED else Wcs.NONE
     )

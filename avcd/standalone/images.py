@@ -237,7 +237,7 @@ def plan_cosmic(
         said = [f"cosmic rays replaced: {struck} pixels"]
         return ccd, Stage(found, inherit(ccd.header, keep_world=True), said, notes)
 
-    def part(wanted: CosmicPart) -> Stage:
+    def part(wanted: CosmicPart, _: CCDData) -> Stage:
         before, made = cleaned()
         if wanted is CosmicPart.CLEANED:
             return made
@@ -254,7 +254,7 @@ def plan_cosmic(
             {**search, **known, **({} if wanted is CosmicPart.CLEANED else {"part": str(wanted)})},
             out,
             limit_bytes,
-            lambda _, wanted=wanted: part(wanted),
+            partial(part, wanted),
         )
         for wanted, out in outs.items()
     ]

@@ -27,6 +27,9 @@ _VERSIONS = {
     "badpix": 1,
     "continuum": 1,
     "stars": 1,
+    "resample": 1,
+    "stack": 1,
+    "mosaic": 1,
 }
 
 

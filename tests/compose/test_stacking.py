@@ -10,8 +10,11 @@ import pytest
 from scipy.ndimage import uniform_filter
 from skies import SHAPE, Sky, seen, world
 
+from avcd.compiling import available
+from avcd.compose import resampling, stacking
 from avcd.compose.registration import register
 from avcd.compose.stacking import StackInput, stack_images
+from avcd.compose.transparency import transparency
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 
@@ -126,3 +129,75 @@ def test_frames_are_not_changed_and_their_bytes_decide():
     assert first.data.tobytes() == again.data.tobytes()
     for image, was in zip(frames, before, strict=True):
         np.testing.assert_array_equal(image, was)
+
+
+@pytest.mark.skipif(not available(), reason="Numba is not installed")
+@pytest.mark.parametrize("method", stacking.METHODS)
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_compiled_and_plain_loops_give_the_same(monkeypatch, method, number):
+    sky = Sky(25, seed=4)
+    shifts = SHIFTS[:number]
+    frames = [sky.frame(shift, seed=index)[0] for index, shift in enumerate(shifts)]
+    rng = np.random.default_rng(3)
+    masks = []
+    for image in frames:
+        image[rng.integers(20, 180, 40), rng.integers(20, 200, 40)] += rng.uniform(300, 20000, 40)
+        mask = np.zeros(SHAPE, np.uint16)
+        mask[rng.integers(0, 200, 300), rng.integers(0, 220, 300)] = int(MaskBit.HOT)
+        mask[rng.integers(0, 200, 300), rng.integers(0, 220, 300)] |= int(MaskBit.SATURATED)
+        masks.append(mask)
+    parameters = {**PARAMETERS, "method": method}
+    plain = stack_of(frames, shifts, masks=masks, parameters=parameters)
+    monkeypatch.setattr(resampling, "_WORTH_COMPILING", 1)
+    other = stack_of(frames, shifts, masks=masks, parameters=parameters)
+    np.testing.assert_array_equal(plain.coverage, other.coverage)
+    np.testing.assert_array_equal(plain.mask, other.mask)
+    for name in ("data", "uncertainty", "weight"):
+        np.testing.assert_allclose(getattr(plain, name), getattr(other, name), rtol=1e-5, err_msg=name)
+    assert plain.metrics["rejected_fraction"] == other.metrics["rejected_fraction"]
+
+
+def test_clouds_are_made_up_for_and_cloudy_frames_weigh_less():
+    sky = Sky(25, seed=4)
+    light = (1.0, 0.5, 1.0)
+    frames = [
+        sky.frame(shift, seed=number, scale=part)[0]
+        for number, (shift, part) in enumerate(zip(SHIFTS, light, strict=False))
+    ]
+    worlds = [world(shift) for shift in SHIFTS[:3]]
+    found = register([seen(image, None, wcs) for image, wcs in zip(frames, worlds, strict=True)], 0)
+    inputs = [
+        StackInput(image, None, None, 60.0, one, transparency=part)
+        for image, one, part in zip(frames, found, light, strict=True)
+    ]
+    stacked = stack_images(inputs, SHAPE, PARAMETERS)
+    for index in lonely(sky):
+        assert flux_at(stacked.data, *sky.xy[index]) == pytest.approx(sky.flux[index], rel=0.03)
+    # Twice the noise, a quarter of the weight.
+    assert np.median(stacked.weight) == pytest.approx(2.25, abs=0.1)
+
+
+def test_the_stars_tell_how_much_light_came_through():
+    sky = Sky(60, seed=4)
+    place = sky.places((3.0, -2.0))
+    order = np.argsort(-sky.flux)
+    registration = register([seen(np.zeros(SHAPE), None, world()), seen(np.zeros(SHAPE), None, world((3.0, -2.0)))], 0)[
+        1
+    ]
+    flux = 0.7 * sky.flux[order]
+    flux[0] = 1e7  # a variable star, or one that is two
+    assert transparency(sky.xy[order], sky.flux[order], place[order], flux, registration) == pytest.approx(
+        0.7, rel=0.01
+    )
+    assert transparency(sky.xy[order][:4], sky.flux[order][:4], place[order], flux, registration) is None
+
+
+def test_frames_that_share_little_with_the_reference_are_brought_to_its_background():
+    sky = Sky(25, seed=4)
+    shifts = [(0.0, 0.0), (110.0, 0.0), (205.0, 0.0)]
+    frames = [
+        sky.frame(shift, seed=number, sky=level)[0]
+        for number, (shift, level) in enumerate(zip(shifts, (200, 500, 900), strict=True))
+    ]
+    stacked = stack_of(frames, shifts)
+    assert np.median(stacked.data[stacked.coverage > 0]) == pytest.approx(200, abs=3)

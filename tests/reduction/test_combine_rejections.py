@@ -7,11 +7,11 @@ import pytest
 from astropy.nddata import CCDData
 from ccdproc import Combiner
 
+from avcd.compiling import available
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction import combine
 from avcd.reduction.combine import ArraySource, combine_frames
-from avcd.reduction.compiling import available
 from avcd.reduction.networks import middle_network, sorting_network
 from avcd.reduction.sources import FileSource
 

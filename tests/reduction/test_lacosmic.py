@@ -8,8 +8,8 @@ import pytest
 from cosmic_fields import READ_NOISE_E, SATURATION_E, make_field, recall_and_precision
 from scipy.ndimage import binary_dilation
 
+from avcd.compiling import available
 from avcd.reduction import lacosmic
-from avcd.reduction.compiling import available
 from avcd.reduction.lacosmic import detect_cosmic_rays
 
 LIMITS = {"sigma_clip": 4.5, "sigma_fraction": 0.3, "object_limit": 5.0, "iterations": 4}

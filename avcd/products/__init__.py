@@ -1,8 +1,8 @@
 """Products on disk: avcd's FITS format, and publishing that is whole or not at all.
 
 A FITS product has the image as its primary HDU (float32, unit in BUNIT), then MASK (uint16 bit plane, its bits named
-in the header), UNCERT (float32, one standard deviation), COUNT and BACKGROUND where they were asked for, PROVENANCE (one row an input) and PARAMETERS, then any
-further tables. Every HDU carries CHECKSUM and DATASUM. Equal content gives equal bytes: nothing of time, host, path or
+in the header), UNCERT (float32, one standard deviation), further planes (`PLANES`) of some products, PROVENANCE (one row
+an input) and PARAMETERS, then any further tables. Every HDU carries CHECKSUM and DATASUM. Equal content gives equal bytes: nothing of time, host, path or
 attempt goes in.
 """
 
@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,17 +29,28 @@ from astropy.wcs import WCS, FITSFixedWarning
 from PIL import Image
 
 from avcd import faults
-from avcd.encoding import ALL_ONES, sums_of, write_hdus
+from avcd.encoding import ALL_ONES, encoded, sums_of, write_hdus
 from avcd.errors import ProductError, StorageError
 from avcd.frame import MaskBit
 from avcd.reduction.planes import CCDData
 from avcd.work import PublishedFile
 
 _TEMPORARY = ".part"
+# Images that only some products have: how many inputs each pixel kept or is made of; the smooth sky; weights.
+PLANES: Mapping[str, type[np.generic]] = {
+    "COUNT": np.uint16,
+    "BACKGROUND": np.float32,
+    "WEIGHT": np.float32,
+    "COVERAGE": np.uint16,
+}
+_PLANE_MEANING = {
+    "COUNT": ("count", "how many frames a pixel kept"),
+    "BACKGROUND": ("background", "the smooth sky"),
+    "WEIGHT": ("weight", "sum of the weights of what is in a pixel"),
+    "COVERAGE": ("coverage", "how many frames are in a pixel"),
+}
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _PROVENANCE = ("role", "id", "name", "sha256")  # the columns of the table
-# Images that only some products have: how many inputs each pixel was made of; the smooth sky.
-PLANES: Mapping[str, type[np.generic]] = {"COUNT": np.uint16, "BACKGROUND": np.float32}
 # File systems allow 255 bytes; a temporary name is the product's with the token and more.
 _LONGEST_NAME = 150
 # What each mask bit means, in its card's comment.
@@ -104,31 +115,59 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
         The planes differ in shape.
     """
     shape = content.data.shape
-    planes = {"MASK": content.mask, "UNCERT": content.uncertainty, **content.planes}
-    for name, plane in planes.items():
-        if plane is not None and plane.shape != shape:
-            raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
-    primary = fits.PrimaryHDU(_as_stored(content.data, np.float32), _as_written(content.header))
-    primary.header["EXTNAME"] = "SCI"
-    if content.unit:
-        primary.header["BUNIT"] = content.unit
-    hdus: list[Any] = [primary]
+    planes: dict[str, np.ndarray] = {"SCI": content.data}
     if content.mask is not None:
-        mask = fits.ImageHDU(_as_stored(content.mask, np.uint16), name="MASK")
-        for number, bit in enumerate(MaskBit):
-            mask.header[f"MSKBIT{number}"] = (bit.name, f"{int(bit)}: {_BIT_MEANING[bit]}")
-        hdus.append(mask)
+        planes["MASK"] = content.mask
     if content.uncertainty is not None:
-        uncertainty = fits.ImageHDU(_as_stored(content.uncertainty, np.float32), name="UNCERT")
-        uncertainty.header["UTYPE"] = ("STDDEV", "one standard deviation")
-        if content.unit:
-            uncertainty.header["BUNIT"] = content.unit
-        hdus.append(uncertainty)
-    for name, plane in content.planes.items():
-        hdus.append(fits.ImageHDU(_as_stored(plane, PLANES[name]), name=name))
-    hdus += _record_tables(content.provenance, content.parameters)
+        planes["UNCERT"] = content.uncertainty
+    planes |= content.planes
+    for name, plane in planes.items():
+        if plane.shape != shape:
+            raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
+    hdus: list[Any] = _image_hdus(planes, content.unit, as_written(content.header))
+    hdus += record_tables(content.provenance, content.parameters)
     hdus += [fits.BinTableHDU(table, name=name) for name, table in content.tables.items()]
     write_hdus(hdus, stream)
+
+
+def _image_hdus(planes: Mapping[str, np.ndarray], unit: str, header: fits.Header) -> list[Any]:
+    """The HDUs of an image's planes, the first the primary."""
+    hdus: list[Any] = []
+    for name, plane in planes.items():
+        pixels = np.ascontiguousarray(plane, dtype=_stored_type(name))
+        hdu = fits.ImageHDU(pixels, name=name) if hdus else fits.PrimaryHDU(pixels, header)
+        hdus.append(hdu)
+        if name == "SCI":
+            hdu.header["EXTNAME"] = name
+        elif name == "MASK":
+            for number, bit in enumerate(MaskBit):
+                hdu.header[f"MSKBIT{number}"] = (bit.name, f"{int(bit)}: {_BIT_MEANING[bit]}")
+        elif name == "UNCERT":
+            hdu.header["UTYPE"] = ("STDDEV", "one standard deviation")
+        else:
+            hdu.header["CONTENT"] = _PLANE_MEANING[name]
+        if unit and name in ("SCI", "UNCERT"):
+            hdu.header["BUNIT"] = unit
+    return hdus
+
+
+def _stored_type(name: str) -> type[np.generic]:
+    if name in PLANES:
+        return PLANES[name]
+    return np.uint16 if name == "MASK" else np.float32
+
+
+def image_headers(
+    shape: tuple[int, int], names: Iterable[str], unit: str, header: fits.Header
+) -> dict[str, fits.Header]:
+    """The headers that `write_image_fits` would write for planes of this shape, their sums still to be filled in."""
+    planes = {name: np.zeros((1, 1), _stored_type(name)) for name in names}
+    hdus = _image_hdus(planes, unit, header)
+    hdus.append(fits.BinTableHDU(Table({"any": [0]})))  # tables always follow
+    found = {name: one for name, (one, _) in zip(planes, encoded(hdus), strict=False)}
+    for one in found.values():
+        one["NAXIS1"], one["NAXIS2"] = shape[1], shape[0]
+    return found
 
 
 def write_table_fits(
@@ -144,27 +183,23 @@ def write_table_fits(
     and PARAMETERS.
     """
     hdus = [
-        fits.PrimaryHDU(header=_as_written(header)),
+        fits.PrimaryHDU(header=as_written(header)),
         fits.BinTableHDU(table, name=name),
         *(fits.BinTableHDU(one, name=title) for title, one in (further or {}).items()),
-        *_record_tables(provenance, parameters),
+        *record_tables(provenance, parameters),
     ]
     write_hdus(hdus, stream)
 
 
-def _as_stored(plane: np.ndarray, kind: type[np.generic]) -> np.ndarray:
-    """A plane in FITS's order of bytes: astropy would turn each one round for every sum, and back."""
-    return np.ascontiguousarray(plane, dtype=np.dtype(kind).newbyteorder(">"))
-
-
-def _as_written(header: fits.Header) -> fits.Header:
+def as_written(header: fits.Header) -> fits.Header:
     """A header after one writing and reading: over-long comments are cut now, and not between sum and file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         return fits.Header.fromstring(header.tostring())
 
 
-def _record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
+def record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
+    """The tables PROVENANCE and PARAMETERS."""
     columns = {name: [_ascii(str(row[name])) for row in provenance] for name in _PROVENANCE}
     values = {
         "name": sorted(parameters),
@@ -252,7 +287,7 @@ def verify_fits(path: Path) -> None:
     try:
         with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("error", AstropyUserWarning)
-            with fits.open(stream, memmap=False) as hdus:
+            with fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus:  # pixels are not read here
                 places = [hdu.fileinfo() for hdu in hdus]
                 for hdu in hdus:
                     hdu.verify("exception")

@@ -11,7 +11,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-log = logging.getLogger("avcd.reduction")
+log = logging.getLogger("avcd.compiling")
 
 
 @cache
@@ -22,14 +22,14 @@ def available() -> bool:
 
 @cache
 def kernels(name: str) -> ModuleType | None:
-    """The module of compiled loops ``avcd.reduction.NAME``; None where they cannot be compiled.
+    """The module of compiled loops ``avcd.NAME``; None where they cannot be compiled.
 
     Loading it takes a second the first time, and its loops some seconds more the very first time on a machine.
     """
     if not available():
         return None
     try:
-        return importlib.import_module(f"avcd.reduction.{name}")
+        return importlib.import_module(f"avcd.{name}")
     except ImportError as error:
         # A Numba that does not fit the NumPy beside it says so only when it is loaded.
         log.warning("Numba is installed but cannot be used, and work goes on without it, slower: %s", error)

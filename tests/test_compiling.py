@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from avcd.reduction import compiling
-from avcd.reduction.compiling import available, compiled, kernels, threads
+from avcd import compiling
+from avcd.compiling import available, compiled, kernels, threads
 
 needs_numba = pytest.mark.skipif(not available(), reason="Numba is not installed")
 
@@ -27,12 +27,12 @@ def fresh():
 
 def test_without_numba_there_are_no_kernels(monkeypatch):
     monkeypatch.setattr(compiling.importlib.util, "find_spec", lambda name: None)
-    assert kernels("kernels") is None
+    assert kernels("reduction.kernels") is None
 
 
 def test_it_can_be_forbidden(monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    assert kernels("kernels") is None
+    assert kernels("reduction.kernels") is None
 
 
 def test_a_numba_that_does_not_fit_is_reported_and_done_without(monkeypatch, caplog):
@@ -43,7 +43,7 @@ def test_a_numba_that_does_not_fit_is_reported_and_done_without(monkeypatch, cap
     monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
     monkeypatch.setattr(importlib, "import_module", refuse)
     with caplog.at_level(logging.WARNING):
-        assert kernels("kernels") is None
+        assert kernels("reduction.kernels") is None
     assert "Numba needs NumPy 2.1 or less" in caplog.text
 
 
