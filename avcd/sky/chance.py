@@ -24,9 +24,7 @@ class Evidence:
     expected: int
 
 
-def log_searched(
-    radius_px: float, half_px: float, scale_tolerance: float, reach_px: float, terms: int = 3
-) -> float:
+def log_searched(radius_px: float, half_px: float, scale_tolerance: float, reach_px: float, terms: int = 3) -> float:
     """Logarithm of the number of distinguishable ways to lay a frame on the sky that a search may have tried.
 
     Places within the search radius, rotations, scales and two parities, each counted in steps that move a star at the

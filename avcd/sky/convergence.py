@@ -73,9 +73,7 @@ def map_of(wcs: WCS, shape: tuple[int, ...]) -> SkyToPixel:
     """World coordinates as a polynomial of the third order, from a grid over the frame and a little beyond."""
     x, y = (
         one.ravel()
-        for one in np.meshgrid(
-            np.linspace(-0.1, 1.1, 9) * (shape[1] - 1), np.linspace(-0.1, 1.1, 9) * (shape[0] - 1)
-        )
+        for one in np.meshgrid(np.linspace(-0.1, 1.1, 9) * (shape[1] - 1), np.linspace(-0.1, 1.1, 9) * (shape[0] - 1))
     )
     ra, dec = wcs.all_pix2world(x, y, 0)
     middle = wcs.all_pix2world((shape[1] - 1) / 2, (shape[0] - 1) / 2, 0)
@@ -116,9 +114,9 @@ def converge(
     """
     side = max(shape)
     centre, unit = (start.ra0_deg, start.dec0_deg), start.unit_arcsec
-    near = np.hypot(*(project(stars.ra_deg, stars.dec_deg, *centre)).T) < 0.55 * np.hypot(*shape) * search.scale_arcsec * (
-        1 + search.scale_tolerance
-    )
+    near = np.hypot(*(project(stars.ra_deg, stars.dec_deg, *centre)).T) < 0.55 * np.hypot(
+        *shape
+    ) * search.scale_arcsec * (1 + search.scale_tolerance)
     ra, dec = stars.ra_deg[near], stars.dec_deg[near]
     sky_map, reach = start, 8.0
     if rough:
@@ -157,7 +155,13 @@ def converge(
 
 
 def _meet(
-    xy: np.ndarray, shape: tuple[int, ...], ra: np.ndarray, dec: np.ndarray, sky_map: SkyToPixel, reach: float, number: int
+    xy: np.ndarray,
+    shape: tuple[int, ...],
+    ra: np.ndarray,
+    dec: np.ndarray,
+    sky_map: SkyToPixel,
+    reach: float,
+    number: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of frame's and reference stars that meet, of the brightest on the frame."""
     predicted = sky_map(ra, dec)

@@ -65,9 +65,7 @@ def unproject_shapes(plane_arcsec: np.ndarray, ra0_deg: float, dec0_deg: float) 
     return _towards(east / shrink, north / shrink, ra0_deg, dec0_deg)
 
 
-def _towards(
-    east: np.ndarray, north: np.ndarray, ra0_deg: float, dec0_deg: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _towards(east: np.ndarray, north: np.ndarray, ra0_deg: float, dec0_deg: float) -> tuple[np.ndarray, np.ndarray]:
     here = np.radians(dec0_deg)
     across = np.cos(here) - north * np.sin(here)
     ra = ra0_deg + np.degrees(np.arctan2(east, across))

@@ -157,9 +157,7 @@ def _elect(votes: _Votes, pixels: np.ndarray, plane: np.ndarray, side_px: float,
     flat = _flat(pixels)
     mapped = turn[:, None] * np.where(mirrored[:, None], flat.conj(), flat) + shift[:, None]
     reach = _MEET * side_px
-    distance, nearest = cKDTree(plane).query(
-        np.stack([mapped.real, mapped.imag], axis=-1), distance_upper_bound=reach
-    )
+    distance, nearest = cKDTree(plane).query(np.stack([mapped.real, mapped.imag], axis=-1), distance_upper_bound=reach)
     nearest = np.sort(np.where(np.isfinite(distance), nearest, -1), axis=1)
     met = ((np.diff(nearest, axis=1, prepend=-1) != 0) & (nearest >= 0)).sum(axis=1)
     chosen: list[Similarity] = []

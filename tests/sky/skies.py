@@ -114,7 +114,11 @@ def _sky(rng: np.random.Generator, ra: float, dec: float, radius_deg: float, lim
     mag = stars.mag + rng.normal(0, 0.35, number)  # another band
     # Stars fainter than the catalogue's, and one in ten as bright as its own that it lacks.
     area = np.pi * radius_deg**2
-    more = int(min(per_deg2 * area * (10 ** (0.35 * (limit_mag - 11.0)) - 0.9), 4000 * radius_deg**2 / max(radius_deg**2, 1e-9)))
+    more = int(
+        min(
+            per_deg2 * area * (10 ** (0.35 * (limit_mag - 11.0)) - 0.9), 4000 * radius_deg**2 / max(radius_deg**2, 1e-9)
+        )
+    )
     distance = radius_deg * np.sqrt(rng.uniform(size=more))
     angle = rng.uniform(0, 2 * np.pi, more)
     faint = 11.0 + np.log10(np.maximum(rng.uniform(0.05, 1, more) * 10 ** (0.35 * (limit_mag - 11.0)), 1e-3)) / 0.35
@@ -151,7 +155,9 @@ def _seen(rng: np.random.Generator, camera: Camera, truth: WCS, ra: float, dec: 
     false = int(len(xy) * camera.spurious / (1 - camera.spurious))
     xy = np.vstack([xy, rng.uniform(0, 1, (false, 2)) * [width, height]])
     mag = np.concatenate([mag, rng.choice(mag, false) if len(mag) else np.empty(0)])
-    catalogue = camera.bend(np.column_stack(truth.all_world2pix(stars.ra_deg, stars.dec_deg, 0))) if len(stars) else xy[:0]
+    catalogue = (
+        camera.bend(np.column_stack(truth.all_world2pix(stars.ra_deg, stars.dec_deg, 0))) if len(stars) else xy[:0]
+    )
     known = int(np.all((catalogue >= 0) & (catalogue < [width, height]), axis=1).sum())
     return xy[np.argsort(mag, kind="stable")][:3000], known
 
