@@ -24,7 +24,9 @@ class Evidence:
     expected: int
 
 
-def log_searched(radius_px: float, half_px: float, scale_tolerance: float, reach_px: float, terms: int = 3) -> float:
+def log_searched(
+    radius_px: float, half_px: float, scale_tolerance: float, reach_px: float, parameters: int = 4
+) -> float:
     """Logarithm of the number of distinguishable ways to lay a frame on the sky that a search may have tried.
 
     Places within the search radius, rotations, scales and two parities, each counted in steps that move a star at the
@@ -40,13 +42,13 @@ def log_searched(radius_px: float, half_px: float, scale_tolerance: float, reach
         As a part of the scale.
     reach_px
         How near stars must meet.
-    terms
-        Coefficients of the fit in each coordinate; 3 for a linear one. A similarity has the two beside its shift in common.
+    parameters
+        Numbers of the fit; a similarity has four, which are counted above.
     """
     places = max(1.0, np.pi * (radius_px / reach_px) ** 2)
     rotations = max(1.0, 2 * np.pi * half_px / reach_px)
     scales = max(1.0, 2 * scale_tolerance * half_px / reach_px)
-    bends = 2 * (terms - 2) * np.log(max(1.0, _BEND * half_px / reach_px))
+    bends = (parameters - 4) * np.log(max(1.0, _BEND * half_px / reach_px))
     return float(np.log(places * rotations * scales * 2) + bends)
 
 

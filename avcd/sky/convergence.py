@@ -9,11 +9,12 @@ from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from avcd.sky.chance import Evidence, log_searched, weigh_match
-from avcd.sky.fitting import SkyToPixel, WorldFit, choose_order, fit_to_pixels, terms
+from avcd.sky.fitting import Model, SkyToPixel, WorldFit, choose_model, fit_to_pixels
 from avcd.sky.geometry import project
 from avcd.sky.reference import Stars
 
-_FIRST = ((40, 0.015, 0), (60, 0.008, 0), (120, 0.005, 1))  # reference stars, reach in parts of the side, order
+# Reference stars, reach in parts of the side, and the model that is fitted where eight or more meet.
+_FIRST = ((40, 0.015, Model.SIMILARITY), (60, 0.010, Model.SIMILARITY), (120, 0.007, Model.RADIAL))
 _ROUNDS = 10
 _SCATTERS = 4.0  # median residuals, within which stars belong together
 _NEAREST_PX = 1.5
@@ -45,7 +46,7 @@ class Match:
     @property
     def sound(self) -> bool:
         """Whether a camera could have made it: axes about square, scales about equal."""
-        stretches = np.linalg.svd(self.fit.wcs.wcs.cd, compute_uv=False)
+        stretches = np.linalg.svd(self.fit.cd, compute_uv=False)
         return bool(stretches[0] / stretches[1] < 1.02)
 
 
@@ -79,7 +80,7 @@ def map_of(wcs: WCS, shape: tuple[int, ...]) -> SkyToPixel:
     middle = wcs.all_pix2world((shape[1] - 1) / 2, (shape[0] - 1) / 2, 0)
     centre = float(middle[0]), float(middle[1])
     unit = max(float(np.abs(project(ra, dec, *centre)).max()), 1e-3)
-    return fit_to_pixels(np.column_stack([x, y]), ra, dec, centre, unit, 3)
+    return fit_to_pixels(np.column_stack([x, y]), ra, dec, centre, unit, Model.THIRD)
 
 
 def converge(
@@ -120,22 +121,22 @@ def converge(
     ra, dec = stars.ra_deg[near], stars.dec_deg[near]
     sky_map, reach = start, 8.0
     if rough:
-        for number, part, order in _FIRST:
+        for number, part, model in _FIRST:
             reach = max(part * side, 4.0)
             found = _meet(xy, shape, ra, dec, sky_map, reach, number)
             if len(found[0]) < _FEWEST:
                 return None
             ours, theirs = found
-            order = order if len(ours) >= 8 else 0
-            sky_map = fit_to_pixels(xy[ours], ra[theirs], dec[theirs], centre, unit, order)
+            model = model if len(ours) >= 8 and max_order > 2 else Model.SIMILARITY
+            sky_map = fit_to_pixels(xy[ours], ra[theirs], dec[theirs], centre, unit, model)
     kept: np.ndarray | None = None
     fit = None
     for _ in range(_ROUNDS):
         ours, theirs = _meet(xy, shape, ra, dec, sky_map, reach, len(ra))
         if len(ours) < _FEWEST:
             return None
-        fit = choose_order(xy[ours], ra[theirs], dec[theirs], shape, max_order)
-        sky_map = fit_to_pixels(xy[ours], ra[theirs], dec[theirs], centre, unit, fit.order)
+        fit = choose_model(xy[ours], ra[theirs], dec[theirs], shape, max_order)
+        sky_map = fit_to_pixels(xy[ours], ra[theirs], dec[theirs], centre, unit, fit.model)
         tighter = float(np.clip(_SCATTERS * np.median(fit.residual_arcsec) / fit.scale_arcsec, _NEAREST_PX, reach))
         if kept is not None and np.array_equal(kept, ours) and tighter > 0.95 * reach:
             break
@@ -148,7 +149,7 @@ def converge(
         float(np.hypot(*shape)) / 2,
         search.scale_tolerance,
         reach,
-        terms(fit.order),
+        fit.model.parameters,
     )
     evidence = weigh_match(predicted, xy, shape, reach, searched)
     return Match(fit, xy[ours], ra[theirs], dec[theirs], reach, evidence, len(predicted))

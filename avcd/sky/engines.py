@@ -128,26 +128,22 @@ class SolveField:
 class NovaClient(Protocol):
     """What talks to the web service: astroquery's ``AstrometryNet``."""
 
-    api_key: str
-
     def solve_from_source_list(self, x: Any, y: Any, image_width: int, image_height: int, **settings: Any) -> Any:
         """The header of the solution; empty where there is none."""
         ...
 
 
 class Nova:
-    """nova.astrometry.net through a client that is handed in; it keeps what it is sent, unlisted."""
+    """nova.astrometry.net through a client that is handed in and knows its key; the service keeps what it is sent, unlisted."""
 
     name = "nova"
 
-    def __init__(self, client: NovaClient, key: str, timeout_s: float = 300.0) -> None:
+    def __init__(self, client: NovaClient, timeout_s: float = 300.0) -> None:
         self._client = client
-        self._key = key
         self._timeout_s = timeout_s
 
     def locate(self, xy: np.ndarray, shape: tuple[int, ...], widths: Widths) -> WCS | None:
         """See `BlindEngine`."""
-        self._client.api_key = self._key
         stars = np.asarray(xy[:_MOST_STARS]) + 1.0
         try:
             header: Mapping[str, Any] = self._client.solve_from_source_list(

@@ -8,6 +8,8 @@ may stop early, and at the poles as anywhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from astropy.wcs import WCS, Sip
@@ -17,23 +19,72 @@ from avcd.sky.geometry import mean_direction, project, unproject
 
 _SIGNIFICANT = 1e-3  # a higher order must be this unlikely to fit so much better by chance
 _WORTH = 0.97  # and leave no more than this part of the scatter
-_STARS_PER_TERM = 2.0
 _STEPS = 20
+
+
+class Model(IntEnum):
+    """What a frame may do to the sky, by growing freedom."""
+
+    SIMILARITY = 0  # one scale, square axes
+    LINEAR = 1
+    RADIAL = 2  # a similarity, and a barrel or cushion about the frame's centre
+    SECOND = 3  # polynomials
+    THIRD = 4
+
+    @property
+    def sip_order(self) -> int:
+        """Of the world coordinates it is written as; 0: plain TAN."""
+        return (0, 0, 3, 2, 3)[self]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that are fitted."""
+        return (4, 6, 6, 12, 20)[self]
 
 
 @dataclass(frozen=True)
 class WorldFit:
-    """World coordinates fitted to stars: order 0 is a similarity, 1 TAN, 2 and 3 TAN-SIP; residuals, shape (n,)."""
+    """World coordinates fitted to stars; residuals of shape (n,)."""
 
-    wcs: WCS
-    order: int
+    model: Model
+    ra0_deg: float
+    dec0_deg: float
+    shape: tuple[int, ...]
+    coefficients: (
+        np.ndarray
+    )  # (terms, 2): arcsec of the tangent plane by powers of pixels from the centre over half the side
     residual_arcsec: np.ndarray
-    scale_arcsec: float
+
+    @property
+    def cd(self) -> np.ndarray:
+        """The linear part, degrees a pixel."""
+        matrix: np.ndarray = self.coefficients[1:3].T / (max(self.shape) / 2.0) / 3600.0
+        return matrix
+
+    @property
+    def scale_arcsec(self) -> float:
+        """Arc seconds a pixel, by area."""
+        return float(np.sqrt(abs(np.linalg.det(self.cd))) * 3600.0)
 
     @property
     def rms_px(self) -> float:
         """Root mean square distance between the stars and their reference, in two dimensions."""
         return float(np.sqrt(np.mean(self.residual_arcsec**2))) / self.scale_arcsec
+
+    @cached_property
+    def wcs(self) -> WCS:
+        """SIP as of Shupe et al. 2005 (ASPC 347, 491), with the inverse polynomials for programs that need them."""
+        ny, nx = self.shape[:2]
+        centre = np.array([(nx - 1) / 2, (ny - 1) / 2])
+        found = _tangent(self.ra0_deg % 360.0, self.dec0_deg, centre, self.cd)
+        order = self.model.sip_order
+        if order:
+            found.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+            higher = np.linalg.solve(self.cd * 3600.0, self.coefficients[3:].T)
+            found.sip = _sip(higher, order, max(nx, ny) / 2.0, centre)
+            found.wcs.set()
+        found.pixel_shape = (nx, ny)
+        return found
 
 
 @dataclass(frozen=True)
@@ -42,14 +93,13 @@ class SkyToPixel:
 
     ra0_deg: float
     dec0_deg: float
-    order: int
     unit_arcsec: float
     coefficients: np.ndarray  # shape (terms, 2)
 
     def __call__(self, ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
         """Pixels, shape (n, 2)."""
         u, v = (project(ra_deg, dec_deg, self.ra0_deg, self.dec0_deg) / self.unit_arcsec).T
-        found: np.ndarray = _design(u, v, max(self.order, 1)) @ self.coefficients
+        found: np.ndarray = _design(u, v, _ORDER_OF[len(self.coefficients)]) @ self.coefficients
         return found
 
 
@@ -58,84 +108,87 @@ def _powers(order: int) -> list[tuple[int, int]]:
     return [(total - q, q) for total in range(order + 1) for q in range(total + 1)]
 
 
+_ORDER_OF = {3: 1, 6: 2, 10: 3}  # of a polynomial, by the number of its terms
+_ORDER_OF_MODEL = {Model.SIMILARITY: 1, Model.LINEAR: 1, Model.RADIAL: 3, Model.SECOND: 2, Model.THIRD: 3}
+_ORDERS = {Model.LINEAR: 1, Model.SECOND: 2, Model.THIRD: 3}
+
+
 def _design(u: np.ndarray, v: np.ndarray, order: int) -> np.ndarray:
     return np.stack([u**p * v**q for p, q in _powers(order)], axis=-1)
 
 
-def terms(order: int) -> int:
-    """Coefficients in each coordinate; a similarity counts two, for its turn is common to both."""
-    return len(_powers(order)) if order else 2
-
-
-def _solve(u: np.ndarray, v: np.ndarray, goal: np.ndarray, order: int) -> np.ndarray:
-    """Least squares, shape (terms, 2); a similarity, of the better parity, for order 0."""
-    if order:
-        found: np.ndarray = np.linalg.lstsq(_design(u, v, order), goal, rcond=None)[0]
+def _solve(u: np.ndarray, v: np.ndarray, goal: np.ndarray, model: Model) -> np.ndarray:
+    """Least squares, as the coefficients of a polynomial, (terms, 2)."""
+    if model in _ORDERS:
+        found: np.ndarray = np.linalg.lstsq(_design(u, v, _ORDERS[model]), goal, rcond=None)[0]
         return found
     best: tuple[float, np.ndarray] | None = None
     target = goal[:, 0] + 1j * goal[:, 1]
     for sign in (1.0, -1.0):
         source = u + 1j * sign * v
-        centred, wanted = source - source.mean(), target - target.mean()
-        turn = np.vdot(centred, wanted) / max(float(np.vdot(centred, centred).real), 1e-300)
-        shift = target.mean() - turn * source.mean()
-        error = float(np.abs(wanted - turn * centred).sum())
-        table = np.array([[shift.real, shift.imag], [turn.real, turn.imag], [-sign * turn.imag, sign * turn.real]])
+        columns = [np.ones_like(source), source]
+        if model is Model.RADIAL:
+            columns.append(source * np.abs(source) ** 2)
+        design = np.stack(columns, axis=-1)
+        terms, *_ = np.linalg.lstsq(design, target, rcond=None)
+        error = float((np.abs(design @ terms - target) ** 2).sum())
         if best is None or error < best[0]:
-            best = error, table
+            best = error, _as_polynomial(terms, sign)
     assert best is not None
     return best[1]
 
 
+def _as_polynomial(terms: np.ndarray, sign: float) -> np.ndarray:
+    """shift + turn z + bend z |z|^2, with z = u + i sign v, as a polynomial's coefficients."""
+    shift, turn, *bend = terms
+    rows = [shift, turn, 1j * sign * turn]
+    if bend:  # z |z|^2 = (u + i sign v)(u^2 + v^2): u^3, u^2 v, u v^2, v^3 follow three terms of the second order
+        rows += [0, 0, 0, bend[0], 1j * sign * bend[0], bend[0], 1j * sign * bend[0]]
+    values = np.array(rows, dtype=complex)
+    return np.column_stack([values.real, values.imag])
+
+
 def fit_to_pixels(
-    pixels: np.ndarray, ra_deg: np.ndarray, dec_deg: np.ndarray, centre: tuple[float, float], unit: float, order: int
+    pixels: np.ndarray,
+    ra_deg: np.ndarray,
+    dec_deg: np.ndarray,
+    centre: tuple[float, float],
+    unit_arcsec: float,
+    model: Model,
 ) -> SkyToPixel:
-    """The polynomial from the tangent plane at ``centre`` to pixels; ``unit`` [arcsec] keeps its powers near one."""
-    u, v = (project(ra_deg, dec_deg, *centre) / unit).T
-    return SkyToPixel(*centre, order, unit, _solve(u, v, pixels, order))
+    """The polynomial from the tangent plane at ``centre`` to pixels; ``unit_arcsec`` keeps its powers near one."""
+    u, v = (project(ra_deg, dec_deg, *centre) / unit_arcsec).T
+    return SkyToPixel(*centre, unit_arcsec, _solve(u, v, pixels, model))
 
 
 def fit_world(
-    pixels: np.ndarray, ra_deg: np.ndarray, dec_deg: np.ndarray, shape: tuple[int, ...], order: int = 1
+    pixels: np.ndarray, ra_deg: np.ndarray, dec_deg: np.ndarray, shape: tuple[int, ...], model: Model = Model.LINEAR
 ) -> WorldFit:
     """Fit world coordinates.
 
     Parameters
     ----------
     pixels : ndarray, shape (n, 2)
-        x, y; the first pixel's centre is (0, 0). n must be at least ``terms(order)``.
+        x, y; the first pixel's centre is (0, 0). Twice n must be at least the model's parameters.
     ra_deg, dec_deg : ndarray, shape (n,)
         Where these stars are, ICRS.
     shape
         (ny, nx) of the frame: the reference pixel is its centre.
-    order
-        0: one scale, square axes; 1: TAN; 2 and more: TAN-SIP.
-
-    Returns
-    -------
-    WorldFit
-        SIP as of Shupe et al. 2005 (ASPC 347, 491), with the inverse polynomials for programs that need them.
+    model
+        What the frame may do.
     """
     ny, nx = shape[:2]
-    centre = np.array([(nx - 1) / 2, (ny - 1) / 2])
-    size = max(nx, ny) / 2.0  # keeps the powers of the design near one
-    u, v = ((pixels - centre) / size).T
+    u, v = ((pixels - np.array([(nx - 1) / 2, (ny - 1) / 2])) / (max(nx, ny) / 2.0)).T
     ra0, dec0 = mean_direction(ra_deg, dec_deg)
     coefficients = np.zeros((3, 2))
     for _ in range(_STEPS):
-        coefficients = _solve(u, v, project(ra_deg, dec_deg, ra0, dec0), order)
+        coefficients = _solve(u, v, project(ra_deg, dec_deg, ra0, dec0), model)
         if np.hypot(*coefficients[0]) < 1e-7:
             break
         ra0, dec0 = (float(one) for one in unproject(coefficients[0], ra0, dec0))
-    residual = project(ra_deg, dec_deg, ra0, dec0) - _design(u, v, max(order, 1)) @ coefficients
-    cd = coefficients[1:3].T / size / 3600.0
-    wcs = _tangent(float(ra0) % 360.0, float(dec0), centre, cd)
-    if order > 1:
-        wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
-        wcs.sip = _sip(np.linalg.solve(cd * 3600.0, coefficients[3:].T), order, size, centre)
-        wcs.wcs.set()
-    wcs.pixel_shape = (nx, ny)
-    return WorldFit(wcs, order, np.hypot(*residual.T), float(np.sqrt(abs(np.linalg.det(cd))) * 3600.0))
+    order = _ORDER_OF[len(coefficients)]
+    residual = project(ra_deg, dec_deg, ra0, dec0) - _design(u, v, order) @ coefficients
+    return WorldFit(model, ra0, dec0, (ny, nx), coefficients, np.hypot(*residual.T))
 
 
 def _tangent(ra0: float, dec0: float, centre: np.ndarray, cd: np.ndarray) -> WCS:
@@ -171,25 +224,31 @@ def _sip(higher: np.ndarray, order: int, size: float, centre: np.ndarray) -> Sip
     return Sip(forward[0], forward[1], backward[0], backward[1], centre + 1.0)
 
 
-def choose_order(
+def choose_model(
     pixels: np.ndarray, ra_deg: np.ndarray, dec_deg: np.ndarray, shape: tuple[int, ...], max_order: int
 ) -> WorldFit:
-    """The simplest of similarity, TAN and SIP up to an order beyond which nothing is gained significantly.
+    """The simplest model, of SIP up to an order, beyond which nothing is gained significantly.
 
-    An order is taken when an F test says that its lower residuals are no chance (p < 0.001), when they are lower by
-    more than a little, and when there are stars enough in all four quarters of the frame to hold it.
+    A freer one is taken when an F test says that its lower residuals are no chance (p < 0.001), when they are lower by
+    more than a little, and, of polynomials, when there are stars enough in all four quarters of the frame to hold it.
     """
-    best = fit_world(pixels, ra_deg, dec_deg, shape, 0)
+    best = fit_world(pixels, ra_deg, dec_deg, shape, Model.SIMILARITY)
     ny, nx = shape[:2]
     quarter = (pixels[:, 0] > nx / 2) * 2 + (pixels[:, 1] > ny / 2)
     fewest = np.bincount(quarter.astype(int), minlength=4).min()
-    for order in range(1, max(max_order, 1) + 1):
-        count = terms(order)
-        if len(pixels) < _STARS_PER_TERM * count or (order > 1 and fewest < count / 4):
-            break
-        trial = fit_world(pixels, ra_deg, dec_deg, shape, order)
+    for model in Model:
+        free, order = model.parameters, _ORDER_OF_MODEL[model]
+        left = 2 * len(pixels) - free
+        if model is Model.SIMILARITY or order > max(max_order, 1) or left < free:
+            continue
+        if model in (Model.SECOND, Model.THIRD) and fewest < free / 8:
+            continue
+        trial = fit_world(pixels, ra_deg, dec_deg, shape, model)
         before, after = np.sum(best.residual_arcsec**2), np.sum(trial.residual_arcsec**2)
-        more, left = 2 * (count - terms(best.order)), 2 * (len(pixels) - count)
+        more = free - best.model.parameters
+        if more == 0:
+            best = trial if after < before else best
+            continue
         ratio = (before - after) / more / max(after / left, 1e-30)
         if f_distribution.sf(ratio, more, left) < _SIGNIFICANT and after < _WORTH**2 * before:
             best = trial

@@ -64,7 +64,7 @@ def solution_of(state: Wcs, match: Match, reference: ReferenceStars) -> Solution
         rms_arcsec=match.fit.rms_px * match.fit.scale_arcsec,
         matched=len(match.pixels),
         in_field=match.in_field,
-        sip_order=match.fit.order if match.fit.order > 1 else 0,
+        sip_order=match.fit.model.sip_order,
         chance=float(np.exp(match.evidence.log_probability)),
         reference=reference.name,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from avcd.frame import Wcs
 from avcd.sky.convergence import Match, Search, converge
 from avcd.sky.detection import SourceFlag, Sources
-from avcd.sky.fitting import SkyToPixel, fit_to_pixels
+from avcd.sky.fitting import Model, SkyToPixel, fit_to_pixels
 from avcd.sky.geometry import project_shapes, unproject_shapes
 from avcd.sky.matching import Similarity, propose_similarities
 from avcd.sky.reference import ReferenceStars, Stars
@@ -215,4 +215,4 @@ def _start(one: Similarity, centre: tuple[float, float], scale: float, shape: tu
     plane = (one.turn * (flat.conj() if one.mirrored else flat) + one.shift) * scale
     ra, dec = unproject_shapes(np.column_stack([plane.real, plane.imag]), *centre)
     pixels = offsets + np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-    return fit_to_pixels(pixels, ra, dec, (float(ra[0]), float(dec[0])), scale * max(shape) / 2, 0)
+    return fit_to_pixels(pixels, ra, dec, (float(ra[0]), float(dec[0])), scale * max(shape) / 2, Model.SIMILARITY)

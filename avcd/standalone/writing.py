@@ -17,7 +17,7 @@ from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Writer
 
 # Raised when a command makes other pixels of the same input: what is there already is then made again.
-_VERSIONS = {"trim": 1, "background": 1, "imarith": 1, "cosmic": 1, "combine": 1, "badpix": 1}
+_VERSIONS = {"trim": 1, "background": 1, "imarith": 1, "cosmic": 1, "combine": 1, "badpix": 1, "solve": 1}
 
 
 @dataclass(frozen=True)
