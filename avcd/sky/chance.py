@@ -11,6 +11,8 @@ from scipy.special import betainc
 _LEAST = -690.0  # logarithm of the smallest probability told apart from zero
 _COPIES = 6000  # displaced reference stars that tell how often a source is met by accident
 _RING = 16  # directions, at the least, in which they are displaced to each distance
+_NO_CHANCE = 0.99
+_ENOUGH = -90.0  # evidence beyond which a better one tells nothing
 _DISTANCES = (4, 9, 20, 40)  # of the copies, in reaches
 _BEND = 0.02  # of the frame's half: how far a term of the fit may move its edge
 
@@ -101,21 +103,29 @@ def weigh_match(
         return best
     depths = sorted({min(len(reference_px), n) for n in (8, 12, 18, 27, 40, 60, 90, 135, 200, len(reference_px))})
     trials = log_trials + np.log(3 * len(depths))
+    bounds = []
     for factor in (2, 6, None):
         for depth in depths:
             near = sources_px if factor is None else sources_px[: factor * depth]
             tree = cKDTree(near)
-            stars = reference_px[:depth]
-            met = int(_met(tree, stars, reach_px).sum())
-            if met < 3:
-                continue
-            moved = (stars[None] + _displacements(depth)[:, None] * reach_px).reshape(-1, 2)
-            inside = np.all((moved >= 0) & (moved < np.array(shape[1::-1])), axis=1)
-            shown, _ = tree.query(moved[inside], distance_upper_bound=reach_px)
-            density = len(near) * np.pi * reach_px**2 / (shape[0] * shape[1])
-            by_copies = (np.isfinite(shown).sum() + 1) / (inside.sum() + 1)
-            chance = min(0.99, max(density, by_copies))
-            tail = max(float(np.log(max(betainc(met, depth - met + 1, chance), 1e-300))), _LEAST)
-            if trials + tail < best.log_probability:
-                best = Evidence(trials + tail, met, depth)
+            met = int(_met(tree, reference_px[:depth], reach_px).sum())
+            if met >= 3:
+                density = min(len(near) * np.pi * reach_px**2 / (shape[0] * shape[1]), _NO_CHANCE)
+                bounds.append((trials + _log_tail(met, depth, density), met, depth, density, tree))
+    # What the copies show can only make a chance larger: where it is too large without, they need not be looked at.
+    for bound, met, depth, density, tree in sorted(bounds, key=lambda one: one[:3]):
+        if bound >= best.log_probability or best.log_probability < _ENOUGH:
+            break
+        moved = (reference_px[None, :depth] + _displacements(depth)[:, None] * reach_px).reshape(-1, 2)
+        inside = np.all((moved >= 0) & (moved < np.array(shape[1::-1])), axis=1)
+        shown, _ = tree.query(moved[inside], distance_upper_bound=reach_px)
+        by_copies = (np.isfinite(shown).sum() + 1) / (inside.sum() + 1)
+        log_probability = trials + _log_tail(met, depth, min(_NO_CHANCE, max(density, by_copies)))
+        if log_probability < best.log_probability:
+            best = Evidence(log_probability, met, depth)
     return best
+
+
+def _log_tail(met: int, of: int, chance: float) -> float:
+    """Logarithm of the probability that so many or more are met."""
+    return max(float(np.log(max(betainc(met, of - met + 1, chance), 1e-300))), _LEAST)

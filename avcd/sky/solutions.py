@@ -12,7 +12,7 @@ from avcd.sky.convergence import Match
 from avcd.sky.reference import ReferenceStars
 
 FEWEST = 6  # matched stars; fewer leave no redundancy beside the four to six numbers of the fit
-CERTAIN = float(np.log(1e-9))  # probability of any false solution of a frame as good as this
+CERTAIN = float(np.log(1e-7))  # probability of any false solution of a frame as good as this
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,8 @@ def _solve_with(
         return Solution(Wcs.REFUSED, matched=0, in_field=seen, reason=reason)
     matched = 0 if best is None else len(best.pixels)
     reason = f"no match with {reference.name} beyond chance ({matched} stars met)"
-    return Solution(Wcs.REFUSED, matched=matched, in_field=seen, reason=reason)
+    chance = None if best is None else float(np.exp(best.evidence.log_probability))
+    return Solution(Wcs.REFUSED, matched=matched, in_field=seen, chance=chance, reason=reason)
 
 
 def stars_of(sources: Sources) -> np.ndarray:
