@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from avcd.cli import badpix, details, files, homes, judgement, lists, outlook, processing, service, upkeep
+from avcd.cli import badpix, details, files, homes, judgement, lists, outlook, processing, service, solving, upkeep
 from avcd.errors import AvcdError
 
 
@@ -29,7 +29,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    for part in (homes, service, lists, details, outlook, judgement, files, processing, badpix, upkeep):
+    for part in (homes, service, lists, details, outlook, judgement, files, processing, badpix, solving, upkeep):
         part.register(app)
     return app
 

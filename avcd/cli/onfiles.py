@@ -93,8 +93,19 @@ class Session:
 
     def run_each(self, paths: Sequence[Path], out: Path, suffix: str, plan: Callable[[FrameFile, Path], Plan]) -> None:
         """One output for every image."""
-        files = self.open_all(paths)
-        places = place_outputs(out, files, suffix, several=len(paths) > 1)
+        self.run_files(self.open_all(paths), out, suffix, plan, several=len(paths) > 1)
+
+    def run_files(
+        self,
+        files: Sequence[FrameFile],
+        out: Path,
+        suffix: str,
+        plan: Callable[[FrameFile, Path], Plan],
+        *,
+        several: bool,
+    ) -> None:
+        """One output for every image that is open already; ``several``: more than one file was named."""
+        places = place_outputs(out, files, suffix, several=several)
         with bar("processing", len(files)) as step:
             for file, place in zip(files, places, strict=True):
                 self._run(file.name, lambda file=file, place=place: plan(file, place), alone=len(files) == 1)  # type: ignore[misc]
