@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from avcd.frame import (
 from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.masters import mask_reference, need_of
+from avcd.planner.siblings import siblings_of_unsolved
 
 NEEDED = ("bias", "dark", "flat")
 
@@ -102,12 +103,28 @@ def plan_science(builder: PlanBuilder) -> None:
             spec = _plan_reduced(builder, subject, frame, closed=frame.id in members)
             if spec:
                 reduced[frame.id] = spec
+        _plan_by_siblings(builder, subject, [one for one in frames if one.id in members], reduced)
         complete = [one for one in frames if one.id in members]  # none where all of them were rejected since
         if complete:
             _plan_combined(builder, subject, complete, reduced)
 
 
-def _plan_reduced(builder: PlanBuilder, subject: str, frame: Frame, *, closed: bool) -> ProductSpec | None:
+def _plan_by_siblings(builder: PlanBuilder, subject: str, frames: list[Frame], reduced: dict[str, ProductSpec]) -> None:
+    """Put in the place of reduced frames that could not be solved alone those that may be by a sibling's stars."""
+    for frame, sibling in siblings_of_unsolved(builder, frames, reduced):
+        alone = reduced[frame.id]
+        stars = next((one for one in builder.specs.values() if one.slot == f"sources:{sibling.id}"), None)
+        if stars is None:  # it was rejected, or its job died
+            continue
+        again = _plan_reduced(builder, subject, frame, closed=True, siblings=[from_product("astrometry", stars.id)])
+        if again:
+            reduced[frame.id] = again
+            builder.drop(alone.id)
+
+
+def _plan_reduced(
+    builder: PlanBuilder, subject: str, frame: Frame, *, closed: bool, siblings: Sequence[InputRef] = ()
+) -> ProductSpec | None:
     slot = f"reduced:{frame.id}"
     raw = from_frame("raw", frame)
     calibration = calibration_of(builder, frame)
@@ -135,7 +152,7 @@ def _plan_reduced(builder: PlanBuilder, subject: str, frame: Frame, *, closed: b
     spec = builder.spec(
         ProductKind.REDUCED,
         slot,
-        [raw, *calibration.inputs],
+        [raw, *calibration.inputs, *siblings],
         frame,
         stem=stem,
         values=values,

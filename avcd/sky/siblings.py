@@ -7,6 +7,7 @@ from astropy.coordinates import angular_separation
 from astropy.wcs import WCS
 
 from avcd.sky.detection import SourceFlag, Sources
+from avcd.sky.geometry import mean_direction, project
 from avcd.sky.reference import Stars
 
 _MOST = 400
@@ -16,20 +17,28 @@ _UNSURE = SourceFlag.EDGE | SourceFlag.EXTENDED | SourceFlag.MASKED
 class SolvedStars:
     """The stars of one solved frame. Magnitudes are instrumental: only their order counts."""
 
-    def __init__(self, name: str, ra_deg: np.ndarray, dec_deg: np.ndarray, flux: np.ndarray, area_deg2: float) -> None:
+    def __init__(self, name: str, ra_deg: np.ndarray, dec_deg: np.ndarray, flux: np.ndarray) -> None:
         good = np.flatnonzero(np.isfinite(ra_deg) & np.isfinite(dec_deg) & (flux > 0))
         order = good[np.argsort(-flux[good], kind="stable")][:_MOST]
         self.name = name
-        self.area_deg2 = area_deg2
         self._stars = Stars(ra_deg[order] % 360.0, dec_deg[order], -2.5 * np.log10(flux[order]))
+        self.centre = mean_direction(self._stars.ra_deg, self._stars.dec_deg) if len(order) else (0.0, 0.0)
+        plane = project(self._stars.ra_deg, self._stars.dec_deg, *self.centre) / 3600
+        self.area_deg2 = float(np.prod(np.ptp(plane, axis=0))) if len(order) > 1 else 0.0
 
     @classmethod
-    def of(cls, name: str, sources: Sources, wcs: WCS, shape: tuple[int, ...]) -> SolvedStars:
-        """Those of a frame's detections that are whole and star-like, where its world coordinates put them."""
-        sure = (np.asarray(sources.flags) & _UNSURE) == 0
-        ra, dec = wcs.all_pix2world(sources.x[sure], sources.y[sure], 0) if sure.any() else (np.empty(0), np.empty(0))
-        area = abs(float(np.linalg.det(wcs.pixel_scale_matrix))) * shape[0] * shape[1]
-        return cls(name, np.asarray(ra), np.asarray(dec), np.asarray(sources.flux)[sure], area)
+    def of(cls, name: str, sources: Sources, wcs: WCS) -> SolvedStars:
+        """Those of a frame's detections, where its world coordinates put them."""
+        ra, dec = wcs.all_pix2world(sources.x, sources.y, 0) if len(sources) else (np.empty(0), np.empty(0))
+        return cls.of_table(name, np.asarray(ra), np.asarray(dec), sources.flux, sources.flags)
+
+    @classmethod
+    def of_table(
+        cls, name: str, ra_deg: np.ndarray, dec_deg: np.ndarray, flux: np.ndarray, flags: np.ndarray
+    ) -> SolvedStars:
+        """Those of a source table that are whole and star-like."""
+        sure = (np.asarray(flags) & _UNSURE) == 0
+        return cls(name, ra_deg[sure], dec_deg[sure], np.asarray(flux)[sure])
 
     def cone(self, ra_deg: float, dec_deg: float, radius_deg: float, limit: int | None = None) -> Stars:
         """The stars within ``radius_deg`` of a position, the brightest first, at most ``limit``."""

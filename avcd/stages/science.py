@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd.cards import describe, inherit, with_world
@@ -19,6 +21,7 @@ from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
 from avcd.sky.quality import measure_quality
 from avcd.sky.reference import Tycho2
+from avcd.sky.siblings import SolvedStars
 from avcd.sky.solving import Solution, hint_from, solve_field
 from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_mask, read_product, read_raw
 from avcd.stages.output import Output, Work
@@ -39,7 +42,7 @@ def reduce_science(work: Work) -> Output:
     sources = detect(ccd, parameters, saturation)
     metrics = {**reduced.metrics, **measure_quality(ccd.data, ccd.mask, sources, frame.pixel_scale_arcsec)}
     header = inherit(raw_header, keep_world=False)
-    solution = _solve(frame, ccd, sources, raw_header, parameters)
+    solution = _solve(work, frame, ccd, sources, raw_header)
     notes = [*reduced.warnings, *_residue_warnings(work, reduced.metrics, parameters)]
     if solution is not None:
         metrics |= _solution_metrics(solution)
@@ -150,19 +153,34 @@ def detect(ccd: CCDData, parameters: Mapping[str, Any], saturation: float | None
     )
 
 
-def _solve(
-    frame: Frame, ccd: CCDData, sources: Sources, raw_header: fits.Header, parameters: Mapping[str, Any]
-) -> Solution | None:
+def _solve(work: Work, frame: Frame, ccd: CCDData, sources: Sources, raw_header: fits.Header) -> Solution | None:
+    parameters = work.claim.spec.parameters
     if not parameters["solve"]:
         return None
-    radius = float(parameters["solve_radius_deg"]) or None
+    shape = ccd.data.shape
+    siblings = [_solved_stars(work, one) for one in work.inputs("astrometry")]
+    hint = hint_from(frame, delivered_world(raw_header) if frame.has_wcs else None)
+    if siblings and hint.ra_deg is None:
+        hint = replace(hint, ra_deg=siblings[0].centre[0], dec_deg=siblings[0].centre[1])
     return solve_field(
         sources,
-        ccd.data.shape,
-        hint_from(frame, delivered_world(raw_header) if frame.has_wcs else None),
-        Tycho2(),
-        radius_deg=radius,
+        shape,
+        hint,
+        [Tycho2(), *siblings],
+        radius_deg=float(parameters["solve_radius_deg"]) or None,
         max_sip_order=int(parameters["solve_sip_order"]),
+    )
+
+
+def _solved_stars(work: Work, one: JobInput) -> SolvedStars:
+    """The stars of a sibling that is solved already, from its source table."""
+    try:
+        table = Table.read(work.open(one), hdu="SOURCES")
+        columns = {name: np.asarray(table[name], dtype=float) for name in ("ra", "dec", "flux", "flags")}
+    except (OSError, LookupError, ValueError) as error:
+        raise ProcessingError(f"{_name(one)} has no stars with sky positions: {error}") from error
+    return SolvedStars.of_table(
+        _name(one), columns["ra"], columns["dec"], columns["flux"], columns["flags"].astype(int)
     )
 
 
@@ -183,6 +201,7 @@ def _solution_metrics(solution: Solution) -> dict[str, Any]:
         "astrometry_rms_arcsec": solution.rms_arcsec,
         "astrometry_matched": solution.matched,
         "astrometry_sip_order": solution.sip_order,
+        "astrometry_reference": solution.reference or None,
         "astrometry_reason": solution.reason or None,
     }
 

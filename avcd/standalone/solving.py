@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Task
 from avcd.standalone.planning import check_memory, recipe_of
 
+_UNPROVEN = "it agrees with {}, whose own world coordinates no catalogue has verified"
 _MOST_SIBLINGS = 8  # asked for one file
 
 
@@ -129,13 +130,13 @@ class FieldSolver:
             if theirs.wcs is None:
                 continue
             other = self._look(one)
-            stars = SolvedStars.of(f"{one.path.name}'s", other.sources, theirs.wcs, other.shape)
+            stars = SolvedStars.of(f"{one.path.name}'s", other.sources, theirs.wcs)
             hint = seen.hint if seen.hint.ra_deg is not None else _hint_of(other, theirs.wcs, seen.hint)
             found = solve_field(
                 seen.sources, seen.shape, hint, stars, radius_deg=options.radius_deg, max_sip_order=options.sip_order
             )
             if found.verified:
-                return found
+                return found if theirs.verified else replace(found, reason=_UNPROVEN.format(one.path.name))
         return None
 
     def _look(self, file: FrameFile) -> _Seen:

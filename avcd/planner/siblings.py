@@ -1,0 +1,55 @@
+"""Which solved frame lends its stars to one of the same field that could not be solved alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from avcd.frame import Frame, ProductKind, ProductSpec, Wcs
+from avcd.planner.building import PlanBuilder
+
+_UNSOLVED = (Wcs.REFUSED, Wcs.NONE)
+_SOLVED = (Wcs.SOLVED, Wcs.REFINED)
+
+
+def siblings_of_unsolved(
+    builder: PlanBuilder, frames: Sequence[Frame], reduced: Mapping[str, ProductSpec]
+) -> Iterator[tuple[Frame, Frame]]:
+    """Every frame of a complete observation that could not be solved alone, with the one whose stars may solve it.
+
+    Only when all of them have been tried: else each that is solved later would be the better sibling, and everything
+    would be made again for it. The nearest in time of the frames whose headers do not say that they look elsewhere.
+
+    Parameters
+    ----------
+    frames
+        The members of the observation's closure.
+    reduced
+        Their reduced frames, solved each by itself, by the frames' ids.
+    """
+    parameters = builder.recipe(ProductKind.REDUCED).parameters
+    if not (parameters["solve"] and parameters["solve_siblings"]):
+        return
+    facts = {frame.id: builder.snapshot.products.get(reduced[frame.id].id) for frame in frames if frame.id in reduced}
+    if any(fact is None for fact in facts.values()):
+        return
+    state = {identity: fact.wcs for identity, fact in facts.items() if fact is not None}
+    solved = [frame for frame in frames if state.get(frame.id) in _SOLVED]
+    for frame in frames:
+        near = [one for one in solved if state.get(frame.id) in _UNSOLVED and _may_overlap(one, frame)]
+        if near:
+            yield frame, min(near, key=lambda one: (abs((one.t_min or 0.0) - (frame.t_min or 0.0)), one.id))
+
+
+def _may_overlap(one: Frame, other: Frame) -> bool:
+    """Whether headers leave it possible that two frames of a target share a part of the sky."""
+    if None in (one.s_ra, one.s_dec, other.s_ra, other.s_dec, one.pixel_scale_arcsec, one.naxis1, one.naxis2):
+        return True
+    assert one.naxis1 is not None
+    assert one.naxis2 is not None
+    assert one.pixel_scale_arcsec is not None
+    ra, dec, other_ra, other_dec = np.radians([one.s_ra, one.s_dec, other.s_ra, other.s_dec])  # type: ignore[list-item]
+    half = np.sin((dec - other_dec) / 2) ** 2 + np.cos(dec) * np.cos(other_dec) * np.sin((ra - other_ra) / 2) ** 2
+    apart_deg = np.degrees(2 * np.arcsin(np.sqrt(half)))
+    return bool(apart_deg < 1.5 * np.hypot(one.naxis1, one.naxis2) * one.pixel_scale_arcsec / 3600)
