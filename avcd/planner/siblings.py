@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-
-import numpy as np
 
 from avcd.frame import Frame, ProductKind, ProductSpec, Wcs
 from avcd.planner.building import PlanBuilder
@@ -37,19 +36,18 @@ def siblings_of_unsolved(
     state = {identity: fact.wcs for identity, fact in facts.items() if fact is not None}
     solved = [frame for frame in frames if state.get(frame.id) in _SOLVED]
     for frame in frames:
-        near = [one for one in solved if state.get(frame.id) in _UNSOLVED and _may_overlap(one, frame)]
+        near = [one for one in solved if state.get(frame.id) in _UNSOLVED and may_overlap(one, frame)]
         if near:
             yield frame, min(near, key=lambda one: (abs((one.t_min or 0.0) - (frame.t_min or 0.0)), one.id))
 
 
-def _may_overlap(one: Frame, other: Frame) -> bool:
+def may_overlap(one: Frame, other: Frame) -> bool:
     """Whether headers leave it possible that two frames of a target share a part of the sky."""
-    if None in (one.s_ra, one.s_dec, other.s_ra, other.s_dec, one.pixel_scale_arcsec, one.naxis1, one.naxis2):
+    places = (one.s_ra, one.s_dec, other.s_ra, other.s_dec)
+    if not one.pixel_scale_arcsec or not one.naxis1 or not one.naxis2 or None in places:
         return True
-    assert one.naxis1 is not None
-    assert one.naxis2 is not None
-    assert one.pixel_scale_arcsec is not None
-    ra, dec, other_ra, other_dec = np.radians([one.s_ra, one.s_dec, other.s_ra, other.s_dec])  # type: ignore[list-item]
-    half = np.sin((dec - other_dec) / 2) ** 2 + np.cos(dec) * np.cos(other_dec) * np.sin((ra - other_ra) / 2) ** 2
-    apart_deg = np.degrees(2 * np.arcsin(np.sqrt(half)))
-    return bool(apart_deg < 1.5 * np.hypot(one.naxis1, one.naxis2) * one.pixel_scale_arcsec / 3600)
+    ra, dec, other_ra, other_dec = (math.radians(place) for place in places if place is not None)
+    half = math.sin((dec - other_dec) / 2) ** 2
+    half += math.cos(dec) * math.cos(other_dec) * math.sin((ra - other_ra) / 2) ** 2
+    apart_deg = math.degrees(2 * math.asin(math.sqrt(min(half, 1.0))))
+    return apart_deg < 1.5 * math.hypot(one.naxis1, one.naxis2) * one.pixel_scale_arcsec / 3600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,7 +147,7 @@ def converge(
     predicted = predicted[inside(predicted, shape)]
     searched = log_searched(
         search.radius_deg * 3600 / search.scale_arcsec,
-        float(np.hypot(*shape)) / 2,
+        math.hypot(*shape) / 2,
         search.scale_tolerance,
         reach,
         fit.model.parameters,

@@ -8,6 +8,7 @@ counted in: a false solution is worse than none. Delivered world coordinates are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -162,7 +163,7 @@ def _candidates(
 ) -> Iterator[tuple[Stars, SkyToPixel | None, int]]:
     """Ways that the frame may lie, near its pointing first, with few and bright stars first."""
     side = max(shape)
-    half_deg = float(np.hypot(*shape)) / 2 * scale / 3600
+    half_deg = math.hypot(*shape) / 2 * scale / 3600
     field_deg2 = shape[0] * shape[1] * (scale / 3600) ** 2
     middle = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
     near = min(_NEAR_PART * side * scale / 3600, far_deg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,7 @@ def hold(
     centre, scale = centre_of(Hint(None, None, None, wcs), shape), scale_of(wcs)
     if centre is None or not 0 < scale < 3600:
         return None
-    stars = reference.cone(*centre, 1.1 * float(np.hypot(*shape)) / 2 * scale / 3600, _LIMIT)
+    stars = reference.cone(*centre, 1.1 * math.hypot(*shape) / 2 * scale / 3600, _LIMIT)
     delivered = map_of(wcs, shape)
     if not np.isfinite(delivered.coefficients).all():
         return None

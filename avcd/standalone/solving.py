@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from astropy.coordinates import angular_separation
 from astropy.wcs import WCS
 
 from avcd.cards import inherit, pedestal_of, with_pedestal, with_world
 from avcd.errors import ProcessingError, TransientError
-from avcd.frame import Frame, ProductKind, Wcs
+from avcd.frame import ProductKind, Wcs
+from avcd.planner.siblings import may_overlap
 from avcd.reduction.planes import CCDData
 from avcd.sky.blind import solve_blind
 from avcd.sky.detection import Sources
@@ -79,7 +78,11 @@ class FieldSolver:
 
     def siblings(self, file: FrameFile) -> list[FrameFile]:
         """The other files of the same camera that may show the same field, the nearest in time first."""
-        others = [one for one in self._files if one.id != file.id and _may_overlap(one.frame, file.frame)]
+        others = [
+            one
+            for one in self._files
+            if one.id != file.id and one.frame.camera == file.frame.camera and may_overlap(one.frame, file.frame)
+        ]
         return sorted(others, key=lambda one: (abs((one.frame.t_min or 0.0) - (file.frame.t_min or 0.0)), one.id))
 
     def solve(self, file: FrameFile) -> Solution:
@@ -157,19 +160,6 @@ def _saturation(file: FrameFile) -> float | None:
     if frame.saturation_adu is None or file.unit == "adu":
         return frame.saturation_adu
     return frame.saturation_adu * (frame.gain_e_per_adu or 1.0)
-
-
-def _may_overlap(one: Frame, other: Frame) -> bool:
-    """Whether two frames are of one camera, and their headers do not say that they look elsewhere."""
-    if one.camera != other.camera:
-        return False
-    if None in (one.s_ra, one.s_dec, other.s_ra, other.s_dec, one.pixel_scale_arcsec, one.naxis1, one.naxis2):
-        return True
-    apart = angular_separation(*np.radians([one.s_ra, one.s_dec, other.s_ra, other.s_dec]))  # type: ignore[arg-type]
-    assert one.naxis1 is not None
-    assert one.naxis2 is not None
-    assert one.pixel_scale_arcsec is not None
-    return bool(np.degrees(apart) < 1.5 * np.hypot(one.naxis1, one.naxis2) * one.pixel_scale_arcsec / 3600)
 
 
 def _hint_of(other: _Seen, wcs: WCS, own: Hint) -> Hint:
