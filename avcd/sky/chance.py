@@ -111,7 +111,7 @@ def weigh_match(
             met = int(_met(tree, reference_px[:depth], reach_px).sum())
             if met >= 3:
                 density = min(len(near) * np.pi * reach_px**2 / (shape[0] * shape[1]), _NO_CHANCE)
-                bounds.append((trials + _log_tail(met, depth, density), met, depth, density, tree))
+                bounds.append((trials + log_tail(met, depth, density), met, depth, density, tree))
     # What the copies show can only make a chance larger: where it is too large without, they need not be looked at.
     for bound, met, depth, density, tree in sorted(bounds, key=lambda one: one[:3]):
         if bound >= best.log_probability or best.log_probability < _ENOUGH:
@@ -120,12 +120,12 @@ def weigh_match(
         inside = np.all((moved >= 0) & (moved < np.array(shape[1::-1])), axis=1)
         shown, _ = tree.query(moved[inside], distance_upper_bound=reach_px)
         by_copies = (np.isfinite(shown).sum() + 1) / (inside.sum() + 1)
-        log_probability = trials + _log_tail(met, depth, min(_NO_CHANCE, max(density, by_copies)))
+        log_probability = trials + log_tail(met, depth, min(_NO_CHANCE, max(density, by_copies)))
         if log_probability < best.log_probability:
             best = Evidence(log_probability, met, depth)
     return best
 
 
-def _log_tail(met: int, of: int, chance: float) -> float:
+def log_tail(met: int, of: int, chance: float) -> float:
     """Logarithm of the probability that so many or more are met."""
     return max(float(np.log(max(betainc(met, of - met + 1, chance), 1e-300))), _LEAST)

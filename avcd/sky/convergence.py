@@ -9,7 +9,7 @@ import numpy as np
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
-from avcd.sky.chance import Evidence, log_searched, weigh_match
+from avcd.sky.chance import Evidence, log_searched, log_tail, weigh_match
 from avcd.sky.fitting import Model, SkyToPixel, WorldFit, choose_model, fit_to_pixels
 from avcd.sky.geometry import project
 from avcd.sky.reference import Stars
@@ -21,6 +21,7 @@ _SCATTERS = 4.0  # median residuals, within which stars belong together
 _NEAREST_PX = 1.5
 _SOURCES_PER_STAR = 4
 _FEWEST = 4
+_LUCK = -9.0  # ln of a probability
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def converge(
             ours, theirs = found
             model = model if len(ours) >= 8 and max_order > 2 else Model.SIMILARITY
             sky_map = fit_to_pixels(xy[ours], ra[theirs], dec[theirs], centre, unit, model)
+        if not _promising(xy, shape, sky_map(ra, dec), reach):
+            return None
     kept: np.ndarray | None = None
     fit = None
     for _ in range(_ROUNDS):
@@ -154,6 +157,15 @@ def converge(
     )
     evidence = weigh_match(predicted, xy, shape, reach, searched)
     return Match(fit, xy[ours], ra[theirs], dec[theirs], reach, evidence, len(predicted))
+
+
+def _promising(xy: np.ndarray, shape: tuple[int, ...], predicted: np.ndarray, reach: float) -> bool:
+    """Whether more stars meet than would by the sources' mean density, less the luck of the best of many proposals."""
+    predicted = predicted[inside(predicted, shape)][: _FIRST[-1][0]]
+    bright = xy[: max(40, _SOURCES_PER_STAR * len(predicted))]
+    met = len(pair(bright, predicted, reach)[0])
+    covered = min(len(bright) * np.pi * reach**2 / (shape[0] * shape[1]), 0.9)
+    return met >= _FEWEST and log_tail(met, len(predicted), covered) < _LUCK
 
 
 def _meet(

@@ -20,6 +20,7 @@ from avcd.sky.geometry import mean_direction, project, unproject
 _SIGNIFICANT = 1e-3  # a higher order must be this unlikely to fit so much better by chance
 _WORTH = 0.97  # and leave no more than this part of the scatter
 _STEPS = 20
+_CENTRED_ARCSEC = 1e-5
 
 
 class Model(IntEnum):
@@ -183,7 +184,7 @@ def fit_world(
     coefficients = np.zeros((3, 2))
     for _ in range(_STEPS):
         coefficients = _solve(u, v, project(ra_deg, dec_deg, ra0, dec0), model)
-        if np.hypot(*coefficients[0]) < 1e-7:
+        if np.hypot(*coefficients[0]) < _CENTRED_ARCSEC:
             break
         ra0, dec0 = (float(one) for one in unproject(coefficients[0], ra0, dec0))
     order = _ORDER_OF[len(coefficients)]

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 _RATIO = 0.012  # tolerance of the sides' ratios
 _THINNEST = 0.12  # shortest side by longest: thinner triangles tell little
 _SMALLEST, _LARGEST = 0.10, 0.55  # longest side, in parts of the frame's longer side
-_MOST_TRIANGLES = 150_000
+_MOST_OURS, _MOST_THEIRS = 10_000, 80_000  # triangles, those of the brightest stars first
 _MOST_VOTES = 120_000
 _TOGETHER = 0.012  # votes closer than this, in parts of the frame's side and in radians, agree
 _CELL = 2.5 * _TOGETHER
@@ -67,8 +67,8 @@ def propose_similarities(
         return []
     margin = 1.0 + scale_tolerance
     shortest, longest = _SMALLEST * side_px, _LARGEST * side_px
-    ours, our_shape = _triangles(pixels, shortest, longest)
-    theirs, their_shape = _triangles(plane, shortest / margin, longest * margin)
+    ours, our_shape = _triangles(pixels, shortest, longest, _MOST_OURS)
+    theirs, their_shape = _triangles(plane, shortest / margin, longest * margin, _MOST_THEIRS)
     if not len(ours) or not len(theirs):
         return []
     # Sizes are squeezed so that one tolerance, taken as a box, serves all three coordinates.
@@ -88,7 +88,7 @@ def _flat(points: np.ndarray) -> np.ndarray:
     return flat
 
 
-def _triangles(points: np.ndarray, shortest: float, longest: float) -> tuple[np.ndarray, np.ndarray]:
+def _triangles(points: np.ndarray, shortest: float, longest: float, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Triangles whose longest side lies in a range.
 
     Returns
@@ -100,11 +100,12 @@ def _triangles(points: np.ndarray, shortest: float, longest: float) -> tuple[np.
     """
     flat = _flat(points)
     pairs = cKDTree(points).query_pairs(longest, output_type="ndarray")
+    # By the fainter star, so that the first triangles are those among the brightest: of a crowd these are enough.
+    pairs = np.sort(pairs, axis=1)[:, ::-1]
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     ends = np.searchsorted(pairs[:, 0], pairs[:, 0], side="right")
     follow = ends - np.arange(len(pairs)) - 1
-    # Of a crowd the first, the brightest, are enough.
-    number = int(np.searchsorted(np.cumsum(follow), _MOST_TRIANGLES, side="right"))
+    number = int(np.searchsorted(np.cumsum(follow), most, side="right"))
     follow = follow[:number]
     base = np.repeat(np.arange(number), follow)
     step = np.arange(len(base)) - np.repeat(np.cumsum(follow) - follow, follow)

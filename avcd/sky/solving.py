@@ -171,7 +171,7 @@ def _candidates(
         (near, 24, 25, False),
         (far_deg, 24, 25, False),
         (far_deg, 40, 40, True),
-        (far_deg, 60, 30, False),
+        (far_deg, 40, 30, False),
     ):
         stars = reference.cone(*centre, off + half_deg * (1 + _SCALE_TOLERANCE), _REFERENCE_LIMIT)
         cone_deg2 = max(

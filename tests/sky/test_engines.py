@@ -39,7 +39,9 @@ needs_solve_field = pytest.mark.skipif(
 def test_fields_anywhere_are_solved_without_a_pointing(engine):
     for seed in SEEDS:
         field = draw_field(seed)
-        found = solve_blind(field.sources, field.camera.shape, Hint(None, None, field.hint.scale_arcsec), [REFERENCE], engine)
+        found = solve_blind(
+            field.sources, field.camera.shape, Hint(None, None, field.hint.scale_arcsec), [REFERENCE], engine
+        )
         assert (found.state, found.reference) == (Wcs.SOLVED, "Tycho-2")
         assert np.median(field.error_px(found.wcs)) < 0.5
 
