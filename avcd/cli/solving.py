@@ -52,7 +52,7 @@ def solve(
         int, typer.Option("--sip-order", min=0, max=3, help="Highest order of distortion that the stars may ask for.")
     ] = 3,
     gaia: Annotated[
-        bool, typer.Option("--gaia", help="Ask the Gaia archive for fainter stars, and keep them; needs avcd[gaia].")
+        bool, typer.Option("--gaia", help="Ask the Gaia archive for fainter stars, and keep them; needs avcd[archives].")
     ] = False,
     blind: Annotated[
         _Engine | None, typer.Option("--blind", help="What looks over the whole sky where all else fails.")
@@ -116,7 +116,7 @@ def _references(gaia: bool) -> tuple[ReferenceStars, ...]:
     try:
         from astroquery.gaia import GaiaClass
     except ModuleNotFoundError:
-        raise UsageError("--gaia needs the package astroquery; install avcd[gaia]") from None
+        raise UsageError("--gaia needs the package astroquery; install avcd[archives]") from None
     from avcd.sky.gaia import GaiaStars
 
     return Tycho2(), GaiaStars(_cache() / "gaia-dr3", GaiaClass(show_server_messages=False))
@@ -147,7 +147,7 @@ def _engine(blind: _Engine | None, indexes: tuple[Path, ...], timeout_s: float) 
         try:
             from astroquery.astrometry_net import AstrometryNet, conf
         except ModuleNotFoundError:
-            raise UsageError("--blind nova needs the package astroquery; install avcd[gaia]") from None
+            raise UsageError("--blind nova needs the package astroquery; install avcd[archives]") from None
         if not conf.api_key:
             raise UsageError(
                 "--blind nova needs a key from nova.astrometry.net; write it into astroquery's settings, "
