@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +53,8 @@ def solve(
         int, typer.Option("--sip-order", min=0, max=3, help="Highest order of distortion that the stars may ask for.")
     ] = 3,
     gaia: Annotated[
-        bool, typer.Option("--gaia", help="Ask the Gaia archive for fainter stars, and keep them; needs avcd[archives].")
+        bool,
+        typer.Option("--gaia", help="Ask the Gaia archive for fainter stars, and keep them; needs avcd[archives]."),
     ] = False,
     blind: Annotated[
         _Engine | None, typer.Option("--blind", help="What looks over the whole sky where all else fails.")
@@ -75,10 +77,9 @@ def solve(
     if (ra is None) != (dec is None):
         raise UsageError("give --ra and --dec together")
     session = start_session(force, mem_limit)
-    options = SolveOptions(
-        ra, dec, scale, radius, sip_order, _references(gaia), _engine(blind, tuple(indexes or ()), timeout)
-    )
+    engine = _engine(blind, tuple(indexes or ()), timeout)
     files = session.open_all(paths)
+    options = SolveOptions(ra, dec, scale, radius, sip_order, _references(gaia, files), engine)
     solver = FieldSolver(files, options)
     if out is None:
         for file in files:
@@ -108,7 +109,8 @@ def _write_in_place(session: Session, file: FrameFile, solver: FieldSolver) -> N
     typer.echo(file.path)
 
 
-def _references(gaia: bool) -> tuple[ReferenceStars, ...]:
+def _references(gaia: bool, files: Sequence[FrameFile]) -> tuple[ReferenceStars, ...]:
+    """Tycho-2, and after it Gaia's stars as they stood when the first of the files with a date was taken."""
     from avcd.sky.reference import Tycho2
 
     if not gaia:
@@ -119,7 +121,15 @@ def _references(gaia: bool) -> tuple[ReferenceStars, ...]:
         raise UsageError("--gaia needs the package astroquery; install avcd[archives]") from None
     from avcd.sky.gaia import GaiaStars
 
-    return Tycho2(), GaiaStars(_cache() / "gaia-dr3", GaiaClass(show_server_messages=False))
+    archive, directory = GaiaClass(show_server_messages=False), _cache() / "gaia-dr3"
+    moments = [one.frame.t_min for one in files if one.frame.t_min is not None]
+    return Tycho2(), GaiaStars(directory, archive, _julian_year(moments[0])) if moments else GaiaStars(
+        directory, archive
+    )
+
+
+def _julian_year(mjd: float) -> float:
+    return 2000.0 + (mjd - 51544.5) / 365.25
 
 
 def _cache() -> Path:
