@@ -28,7 +28,7 @@ __all__ = ["Hint", "Solution", "hint_from", "solve_field", "stars_of"]
 _SCALE_TOLERANCE = 0.12  # 10 per cent, and some for what a lens does
 _NO_DOUBT = np.log(1e-14)  # from which on nothing better is looked for
 _REFERENCE_LIMIT = 20_000
-_PROPOSALS = 10
+_PROPOSALS = 6
 _NEAR_PART = 0.3  # of the field: pointings are mostly this good
 _APART = 0.006  # of the side: sources nearer than this to a brighter one are parts of it, or hide in its wings
 

@@ -73,12 +73,9 @@ def test_the_inverse_polynomial_leads_back():
     xy, ra, dec = stars(50.0, -30.0, 100, barrel)
     found = fit_world(xy, ra, dec, SHAPE, Model.RADIAL).wcs
     corners = np.array([(0, 0), (1199, 0), (0, 899), (1199, 899), (600, 450)], float)
-    sky = found.all_pix2world(*corners.T, 0)
-    np.testing.assert_allclose(
-        np.array(found.wcs_world2pix(*sky, 0)).T + 0, found.sip_pix2foc(corners, 0) + found.wcs.crpix - 1, atol=1e-6
-    )
-    by_inverse = found.sip_foc2pix(found.sip_pix2foc(corners, 0), 0)
-    np.testing.assert_allclose(by_inverse, corners, atol=0.02)
+    ideal = found.sip_pix2foc(corners, 0)
+    assert np.abs(ideal + found.wcs.crpix - 1 - corners).max() > 5
+    np.testing.assert_allclose(found.sip_foc2pix(ideal, 0), corners, atol=0.03)
 
 
 @pytest.mark.parametrize(("there", "back"), [(project, unproject), (project_shapes, unproject_shapes)])
