@@ -39,9 +39,9 @@ def frames(tmp_path_factory):
     write_picture(
         here / "wide.fits", picture(truth["wide"], tycho_sky(84.0, 30.0), SHAPE), **with_pointing(truth["wide"], WIDE)
     )
-    stars = faint_stars(5, 10.0, 20.0, 0.2, 120)
+    stars = faint_stars(5, 110.0, 20.0, 0.2, 120)
     for minute, name in enumerate(("first", "second", "third")):
-        truth[name] = world(10.0 + 0.01 * minute, 20.0, NARROW, SHAPE, 0.5 + minute, -1)
+        truth[name] = world(110.0 + 0.01 * minute, 20.0, NARROW, SHAPE, 0.5 + minute, -1)
         data = picture(truth[name], stars, SHAPE, seed=minute)
         delivered = truth[name] if name == "first" else None
         write_picture(here / f"{name}.fits", data, minute, delivered, **with_pointing(truth[name], NARROW))
