@@ -108,7 +108,7 @@ def test_the_daemon_solves_a_frame_by_its_sibling_and_comes_to_rest(tmp_path):
         found = WCS(hdus[0].header)
     x, y = np.array([0, 250, 499.0]), np.array([0, 200, 399.0])
     back = truth[1].all_world2pix(*found.all_pix2world(x, y, 0), 0)
-    assert np.abs(np.array(back) - [x, y]).max() < 1.0
+    assert np.abs(np.array(back) - [x, y]).max() < 2.0
     jobs = rows(home, "jobs")
     assert run_until_idle(home)[0] == 0
     assert rows(home, "jobs") == jobs

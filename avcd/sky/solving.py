@@ -170,8 +170,8 @@ def _candidates(
     for off, ours, theirs, spread in (
         (near, 24, 25, False),
         (far_deg, 24, 25, False),
-        (far_deg, 40, 40, True),
         (far_deg, 40, 30, False),
+        (far_deg, 40, 40, True),
     ):
         stars = reference.cone(*centre, off + half_deg * (1 + _SCALE_TOLERANCE), _REFERENCE_LIMIT)
         cone_deg2 = max(

@@ -57,7 +57,7 @@ def test_fields_of_a_degree_anywhere_on_the_sky_are_solved_and_none_wrongly():
 def test_the_wrong_sky_and_random_stars_are_refused_every_time():
     rng = np.random.default_rng(0)
     accepted = []
-    for seed in range(25):
+    for seed in range(6):
         sources, truth, _ = sky_field(seed)
         ra, dec = truth.wcs.crval
         elsewhere = Hint(float((ra + 120) % 360), float(-dec), 3600 / PX)
@@ -137,7 +137,7 @@ def test_simulated_skies_with_errors_of_their_own_are_solved_and_none_wrongly():
 
 
 def test_what_must_not_be_solved_is_not_solved_wrongly():
-    for seed in range(16):
+    for seed in range(12):
         field = draw_hard(seed)
         found = solve_field(field.sources, field.camera.shape, field.hint, REFERENCE)
         assert found.wcs is None or field.error_px(found.wcs).max() < 0.02 * max(field.camera.shape), field.kind
