@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from avcd.sky.engines import BlindEngine
     from avcd.sky.reference import ReferenceStars
     from avcd.standalone.inputs import FrameFile
-    from avcd.standalone.solving import FieldSolver
+    from avcd.standalone.solving import FieldSolver, SolveOptions
 
 
 class _Engine(StrEnum):
@@ -83,7 +83,7 @@ def solve(
     solver = FieldSolver(files, options)
     if out is None:
         for file in files:
-            _write_in_place(session, file, solver)
+            _write_in_place(session, file, solver, options)
     else:
         session.run_files(
             files, out, "solved", lambda file, path: (plan_solution(file, path, solver, options, session.memory_bytes), []),
@@ -92,7 +92,7 @@ def solve(
     session.end()
 
 
-def _write_in_place(session: Session, file: FrameFile, solver: FieldSolver) -> None:
+def _write_in_place(session: Session, file: FrameFile, solver: FieldSolver, options: SolveOptions) -> None:
     from avcd.standalone.inplace import refuse_in_place, write_world
     from avcd.standalone.planning import check_memory
     from avcd.standalone.solving import believed, sentence
@@ -100,7 +100,7 @@ def _write_in_place(session: Session, file: FrameFile, solver: FieldSolver) -> N
     try:
         refuse_in_place(file)
         check_memory(file.frame, session.memory_bytes)
-        solution = believed(solver.solve(file))
+        solution = believed(solver.solve(file), options)
         write_world(file, solution)
     except (AvcdError, OSError) as error:
         session.fail(file.name, error)

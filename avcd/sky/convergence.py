@@ -117,9 +117,8 @@ def converge(
     """
     side = max(shape)
     centre, unit = (start.ra0_deg, start.dec0_deg), start.unit_arcsec
-    near = np.hypot(*(project(stars.ra_deg, stars.dec_deg, *centre)).T) < 0.55 * np.hypot(
-        *shape
-    ) * search.scale_arcsec * (1 + search.scale_tolerance)
+    around = 0.55 * math.hypot(*shape) * search.scale_arcsec * (1 + search.scale_tolerance)
+    near = np.hypot(*project(stars.ra_deg, stars.dec_deg, *centre).T) < around
     ra, dec = stars.ra_deg[near], stars.dec_deg[near]
     sky_map, reach = start, 8.0
     if rough:

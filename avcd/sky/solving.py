@@ -65,7 +65,7 @@ def solve_field(
         SOLVED; DELIVERED or REFINED when the hint brought world coordinates that hold; REFUSED with the reason when
         nothing could be trusted; NONE when there was nothing to start from.
     """
-    references = [reference] if hasattr(reference, "cone") else list(reference)
+    references = list(reference) if isinstance(reference, Sequence) else [reference]
     xy = stars_of(sources)
     first: Solution | None = None
     for one in references:

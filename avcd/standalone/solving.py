@@ -180,7 +180,7 @@ def plan_solution(file: FrameFile, out: Path, solver: FieldSolver, options: Solv
     inputs = [("frame", file), *(("sibling", one) for one in solver.siblings(file)[:_MOST_SIBLINGS])]
 
     def stage(ccd: CCDData) -> Stage:
-        solution = believed(solver.solve(file))
+        solution = believed(solver.solve(file), options)
         header = with_world(
             inherit(ccd.header, keep_world=False), world_of(solution), rms_arcsec=solution.rms_arcsec,
             matched=solution.matched,
@@ -191,21 +191,22 @@ def plan_solution(file: FrameFile, out: Path, solver: FieldSolver, options: Solv
     return stage_of_image("solve", inputs, options.parameters, out, limit_bytes, stage)
 
 
-def believed(solution: Solution) -> Solution:
+def believed(solution: Solution, options: SolveOptions) -> Solution:
     """A solution that may be written.
 
     Raises
     ------
     ProcessingError
-        There is none; the message says why, and what may help.
+        There is none; the message says why, and what of the rest may help.
     """
     if solution.wcs is not None:
         return solution
-    what = {
-        Wcs.NONE: "give --ra, --dec and --scale, or --blind",
-        Wcs.REFUSED: "--gaia knows fainter stars, --blind looks everywhere, another frame of the field may help",
-    }
-    raise ProcessingError(f"{solution.reason}; {what[solution.state]}")
+    ways = [] if options.engine else ["--blind looks everywhere"]
+    if solution.state is Wcs.NONE:
+        ways.insert(0, "give --ra, --dec and --scale")
+    elif len(options.references) == 1:
+        ways.insert(0, "--gaia knows fainter stars")
+    raise ProcessingError("; ".join([solution.reason, *ways]))
 
 
 def world_of(solution: Solution) -> WCS:
