@@ -21,7 +21,7 @@ _SCATTERS = 4.0  # median residuals, within which stars belong together
 _NEAREST_PX = 1.5
 _SOURCES_PER_STAR = 4
 _FEWEST = 4
-_LUCK = -9.0  # ln of a probability
+_LUCK = -18.0  # ln of a probability
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ _RATIO = 0.012  # tolerance of the sides' ratios
 _THINNEST = 0.12  # shortest side by longest: thinner triangles tell little
 _SMALLEST, _LARGEST = 0.10, 0.55  # longest side, in parts of the frame's longer side
 _MOST_OURS, _MOST_THEIRS = 10_000, 80_000  # triangles, those of the brightest stars first
-_MOST_VOTES = 120_000
+_MOST_LIKENESSES = 150_000  # pairs of triangles, the likest first
 _TOGETHER = 0.012  # votes closer than this, in parts of the frame's side and in radians, agree
 _CELL = 2.5 * _TOGETHER
 _GRIDS = 5
@@ -73,12 +73,12 @@ def propose_similarities(
         return []
     # Sizes are squeezed so that one tolerance, taken as a box, serves all three coordinates.
     squeeze = np.array([_RATIO / np.log(margin), 1.0, 1.0])
-    hits = cKDTree(their_shape * squeeze).query_ball_point(our_shape * squeeze, _RATIO, p=np.inf, return_sorted=True)
-    counts = np.fromiter((len(one) for one in hits), np.int64, len(hits))
-    if not counts.sum():
-        return []
-    left = np.repeat(np.arange(len(ours)), counts)
-    right = np.concatenate([np.asarray(one, dtype=np.int64) for one in hits if one])
+    hits = cKDTree(our_shape * squeeze).sparse_distance_matrix(
+        cKDTree(their_shape * squeeze), _RATIO, p=np.inf, output_type="ndarray"
+    )
+    if len(hits) > _MOST_LIKENESSES:
+        hits = hits[np.argsort(hits["v"], kind="stable")[:_MOST_LIKENESSES]]
+    left, right = hits["i"], hits["j"]
     votes = _votes(_flat(pixels)[ours[left]], _flat(plane)[theirs[right]], _MEET * side_px)
     return _elect(votes, pixels, plane, side_px, limit)
 
@@ -139,7 +139,6 @@ def _votes(here: np.ndarray, there: np.ndarray, tolerance: float) -> _Votes:
     turn = (arm.conj() * reach).sum(axis=1) / (np.abs(arm) ** 2).sum(axis=1)
     error = np.abs(reach - turn[:, None] * arm).max(axis=1)
     fits = np.flatnonzero(error <= tolerance)
-    fits = fits[np.argsort(error[fits], kind="stable")][:_MOST_VOTES]
     return _Votes(turn[fits], (target - turn * middle)[fits], mirrored[fits])
 
 

@@ -137,7 +137,9 @@ def _search(
         search = Search(far, _SCALE_TOLERANCE * (1 + 2 * len(factors)), here)
         for stars, start, expected in _candidates(xy, shape, centre, here, far, reference):
             seen = max(seen, expected) if factor == 1.0 else seen
-            if start is None:
+            if start is None:  # another attempt begins
+                if best is not None and best.evidence.log_probability < CERTAIN:
+                    return best, seen
                 continue
             found = converge(xy, shape, stars, start, search, max_sip_order)
             if found is None or not found.sound or len(found.pixels) < FEWEST:
@@ -170,7 +172,6 @@ def _candidates(
     for off, ours, theirs, spread in (
         (near, 24, 25, False),
         (far_deg, 24, 25, False),
-        (far_deg, 40, 30, False),
         (far_deg, 40, 40, True),
     ):
         stars = reference.cone(*centre, off + half_deg * (1 + _SCALE_TOLERANCE), _REFERENCE_LIMIT)
