@@ -45,6 +45,11 @@ _STANDING = {
 }
 
 
+def is_world(keyword: str) -> bool:
+    """Whether a card is part of a statement of world coordinates."""
+    return _WORLD.match(keyword) is not None
+
+
 def inherit(source: fits.Header, *, keep_world: bool) -> fits.Header:
     """A copy of a header without what describes the old file's bytes.
 

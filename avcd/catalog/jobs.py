@@ -17,7 +17,7 @@ from avcd.catalog.plans import SERVING
 from avcd.catalog.rows import metric_to_row, spec_from_json
 from avcd.catalog.session import Database, fetch_first, upsert
 from avcd.errors import LeaseLostError
-from avcd.frame import MASTER_KINDS, InputRef, JobState, ProductKind, ProductSpec, ProductStatus
+from avcd.frame import MASTER_KINDS, InputRef, JobState, ProductKind, ProductSpec, ProductStatus, Wcs
 from avcd.sections import Section
 from avcd.work import Claim, JobInput, Published
 
@@ -120,9 +120,9 @@ class Jobs(Database):
             values = {**_FREE, "state": JobState.DONE, "not_before": None, "wanted": True}
             connection.execute(update(jobs).where(jobs.c.id == claim.job_id).values(**values))
             _end_attempt(connection, claim, "done", "", now)
-            if status is ProductStatus.HELD:
+            if status is ProductStatus.HELD or _may_solve_others(connection, job, claim.spec):
                 facts_changed(connection, [(job["camera"], job["subject"])])
-            elif status is not ProductStatus.REJECTED:
+            if status not in (ProductStatus.HELD, ProductStatus.REJECTED):
                 _make_ready(connection, claim.spec.id)
 
         self.write(work)
@@ -322,6 +322,20 @@ def _previous(
         if identity != spec.id and connection.execute(serves).first():
             return metrics_of(connection, [identity]).get(identity, {})
     return None
+
+
+def _may_solve_others(connection: Connection, job: Mapping[str, Any], spec: ProductSpec) -> bool:
+    """Whether a group's last reduced frame was made, and some of them have a plate solution and others none."""
+    if spec.kind is not ProductKind.REDUCED:
+        return False
+    mine = and_(jobs.c.camera == job["camera"], jobs.c.subject == job["subject"], jobs.c.kind == str(spec.kind))
+    open_ones = select(jobs.c.id).where(mine, jobs.c.state.in_((JobState.READY, JobState.RUNNING, JobState.WAITING)))
+    if connection.execute(open_ones.limit(1)).first():
+        return False
+    group = and_(products.c.camera == job["camera"], products.c.subject == job["subject"])
+    states = select(products.c.wcs).where(group, products.c.kind == str(spec.kind), products.c.status.in_(SERVING))
+    found = {Wcs(one) for one in connection.execute(states.distinct()).scalars()}
+    return bool(found & {Wcs.REFUSED, Wcs.NONE}) and bool(found & {Wcs.SOLVED, Wcs.REFINED})
 
 
 def _end_attempt(connection: Connection, claim: Claim, outcome: str, error: str, now: float) -> None:

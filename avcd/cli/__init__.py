@@ -26,6 +26,7 @@ from avcd.cli import (
     processing,
     quality,
     service,
+    solving,
     stars,
     targets,
     upkeep,
@@ -47,7 +48,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     commands = (homes, service, lists, details, outlook, judgement, files, targets, plots)
-    for part in (*commands, processing, badpix, stars, quality, composing, pictures, upkeep):
+    for part in (*commands, processing, badpix, solving, stars, quality, composing, pictures, upkeep):
         part.register(app)
     return app
 

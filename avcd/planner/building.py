@@ -257,6 +257,12 @@ class PlanBuilder:
         )
         return found
 
+    def drop(self, identity: str) -> None:
+        """Take back a product, and what was to be made from it alone."""
+        del self.specs[identity]
+        for other in [one.id for one in self.specs.values() if any(ref.id == identity for ref in one.inputs)]:
+            self.drop(other)
+
     def _corrected(self, refs: Iterable[InputRef]) -> list[str]:
         """The values of a product's frames that an observer corrected, so that it is another one than without."""
         frames = [self.frames[one.id] for one in refs if one.origin == "frame" and one.id in self.frames]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.masters import mask_reference, need_of
 from avcd.planner.mosaics import FieldStack, fields_of, plan_mosaics
+from avcd.planner.siblings import siblings_of_unsolved
 
 NEEDED = ("bias", "dark", "flat")
 
@@ -103,11 +104,15 @@ def plan_science(builder: PlanBuilder) -> None:
         members = set(closure.members) if closure else set()
         reduced: dict[str, ProductSpec] = {}
         like = Counter(_stack_of(frame) for frame in frames)
+
+        def stacked(frame: Frame, like: Counter[Any] = like) -> bool:
+            return 0 < many <= like[_stack_of(frame)]
+
         for frame in frames:
-            stacked = many > 0 and like[_stack_of(frame)] >= many
-            spec = _plan_reduced(builder, subject, frame, closed=frame.id in members, stacked=stacked)
+            spec = _plan_reduced(builder, subject, frame, closed=frame.id in members, stacked=stacked(frame))
             if spec:
                 reduced[frame.id] = spec
+        _plan_by_siblings(builder, subject, [one for one in frames if one.id in members], reduced, stacked)
         complete = [one for one in frames if one.id in members]  # none where all of them were rejected since
         if complete and builder.processing.stacks:
             stacks[subject] = _plan_combined(builder, subject, complete, reduced)
@@ -119,8 +124,34 @@ def _stack_of(frame: Frame) -> tuple[str | None, str | None, str, str]:
     return frame.filter, frame.binning, str(frame.naxis1), str(frame.naxis2)
 
 
+def _plan_by_siblings(
+    builder: PlanBuilder,
+    subject: str,
+    frames: list[Frame],
+    reduced: dict[str, ProductSpec],
+    stacked: Callable[[Frame], bool],
+) -> None:
+    """Put in the place of reduced frames that could not be solved alone those that may be by a sibling's stars."""
+    for frame, sibling in siblings_of_unsolved(builder, frames, reduced):
+        alone = reduced[frame.id]
+        stars = next((one for one in builder.specs.values() if one.slot == f"sources:{sibling.id}"), None)
+        if stars is None:  # it was rejected, or its job died
+            continue
+        by = [from_product("astrometry", stars.id)]
+        again = _plan_reduced(builder, subject, frame, closed=True, stacked=stacked(frame), siblings=by)
+        if again:
+            reduced[frame.id] = again
+            builder.drop(alone.id)
+
+
 def _plan_reduced(
-    builder: PlanBuilder, subject: str, frame: Frame, *, closed: bool, stacked: bool
+    builder: PlanBuilder,
+    subject: str,
+    frame: Frame,
+    *,
+    closed: bool,
+    stacked: bool,
+    siblings: Sequence[InputRef] = (),
 ) -> ProductSpec | None:
     slot = f"reduced:{frame.id}"
     raw = from_frame("raw", frame)
@@ -152,7 +183,7 @@ def _plan_reduced(
     spec = builder.spec(
         ProductKind.REDUCED,
         slot,
-        [raw, *calibration.inputs],
+        [raw, *calibration.inputs, *siblings],
         frame,
         stem=stem,
         values=values,

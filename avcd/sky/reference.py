@@ -37,9 +37,13 @@ class Stars:
 
 
 class ReferenceStars(Protocol):
-    """Where reference stars come from: the bundled table, or any other catalogue behind the same two names."""
+    """Where reference stars come from: the bundled table, or any other catalogue behind the same three names.
+
+    ``area_deg2`` is how much of the sky it covers.
+    """
 
     name: str
+    area_deg2: float
 
     def cone(self, ra_deg: float, dec_deg: float, radius_deg: float, limit: int | None = None) -> Stars:
         """The stars within a radius of a position, the brightest first, at most ``limit``."""
@@ -81,6 +85,7 @@ class Tycho2:
     """The bundled table. Opening it maps the file; every cone reads the bands it touches."""
 
     name = "Tycho-2"
+    area_deg2 = 41253.0
 
     def __init__(self, path: Path = BUNDLED) -> None:
         self._first, self._ra, self._dec, self._mag = _open(path)

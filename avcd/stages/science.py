@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd.cards import describe, inherit, with_exposure, with_world, with_zero_point, zero_point_said
@@ -17,7 +19,7 @@ from avcd.frame import CalibLevel, Frame, MaskBit, Wcs
 from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
 from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
-from avcd.sky.reference import Tycho2
+from avcd.sky.siblings import SolvedStars
 from avcd.stages.figures import frame_figures, pointing_figures, zero_point_figures, zero_point_of
 from avcd.stages.inputs import (
     frame_of,
@@ -58,7 +60,7 @@ def reduce_science(work: Work) -> Output:
     if sources is not None and measured:
         metrics |= frame_figures(ccd.data, ccd.mask, sources, frame, raw_header)
     header = with_exposure(inherit(raw_header, keep_world=False), frame)
-    solution = _solve(frame, ccd, sources, raw_header, parameters) if sources is not None else None
+    solution = _solve(work, frame, ccd, sources, raw_header) if sources is not None else None
     notes = [*reduced.warnings, *_residue_warnings(work, reduced.metrics, parameters)]
     if solution is not None:
         metrics |= _solution_metrics(solution)
@@ -80,6 +82,8 @@ def _with_zero_point(
     header: fits.Header, sources: Sources, wcs: WCS, ccd: CCDData, frame: Frame, metrics: dict[str, Any]
 ) -> fits.Header:
     """The header with the zero point, where it could be measured; its figures go to the others."""
+    from avcd.sky.reference import Tycho2  # longer in loading than a frame in reducing
+
     found = zero_point_of(sources, wcs, ccd.data.shape, Tycho2(), frame)
     if found is None:
         return header
@@ -202,22 +206,37 @@ def detect(ccd: CCDData, parameters: Mapping[str, Any], saturation: float | None
     )
 
 
-def _solve(
-    frame: Frame, ccd: CCDData, sources: Sources, raw_header: fits.Header, parameters: Mapping[str, Any]
-) -> Solution | None:
+def _solve(work: Work, frame: Frame, ccd: CCDData, sources: Sources, raw_header: fits.Header) -> Solution | None:
+    parameters = work.claim.spec.parameters
     if not parameters["solve"]:
         return None
     from avcd.sky.reference import Tycho2  # longer in loading than a frame in reducing
     from avcd.sky.solving import hint_from, solve_field
 
-    radius = float(parameters["solve_radius_deg"]) or None
+    shape = ccd.data.shape
+    siblings = [_solved_stars(work, one) for one in work.inputs("astrometry")]
+    hint = hint_from(frame, delivered_world(raw_header) if frame.has_wcs else None)
+    if siblings and hint.ra_deg is None:
+        hint = replace(hint, ra_deg=siblings[0].centre[0], dec_deg=siblings[0].centre[1])
     return solve_field(
         sources,
-        ccd.data.shape,
-        hint_from(frame, delivered_world(raw_header) if frame.has_wcs else None),
-        Tycho2(),
-        radius_deg=radius,
+        shape,
+        hint,
+        [Tycho2(), *siblings],
+        radius_deg=float(parameters["solve_radius_deg"]) or None,
         max_sip_order=int(parameters["solve_sip_order"]),
+    )
+
+
+def _solved_stars(work: Work, one: JobInput) -> SolvedStars:
+    """The stars of a sibling that is solved already, from its source table."""
+    try:
+        table = Table.read(work.open(one), hdu="SOURCES")
+        columns = {name: np.asarray(table[name], dtype=float) for name in ("ra", "dec", "flux", "flags")}
+    except (OSError, LookupError, ValueError) as error:
+        raise ProcessingError(f"{_name(one)} has no stars with sky positions: {error}") from error
+    return SolvedStars.of_table(
+        _name(one), columns["ra"], columns["dec"], columns["flux"], columns["flags"].astype(int)
     )
 
 
@@ -238,6 +257,7 @@ def _solution_metrics(solution: Solution) -> dict[str, Any]:
         "astrometry_rms_arcsec": solution.rms_arcsec,
         "astrometry_matched": solution.matched,
         "astrometry_sip_order": solution.sip_order,
+        "astrometry_reference": solution.reference or None,
         "astrometry_reason": solution.reason or None,
     }
 

@@ -30,6 +30,7 @@ _VERSIONS = {
     "resample": 1,
     "stack": 1,
     "mosaic": 1,
+    "solve": 1,
 }
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.wcs import WCS
+from pictures import picture
 from scenes import sky_field, sources_of, world
+from scipy.signal import fftconvolve
+from skies import draw_field, draw_hard
 
-from avcd.frame import Wcs
+from avcd.frame import Frame, Wcs
+from avcd.sky.detection import detect_sources
 from avcd.sky.reference import Tycho2
-from avcd.sky.solving import Hint, solve_field
+from avcd.sky.solving import Hint, hint_from, solve_field
 
 PX = 1024
 SHAPE = (PX, PX)
@@ -53,7 +57,7 @@ def test_fields_of_a_degree_anywhere_on_the_sky_are_solved_and_none_wrongly():
 def test_the_wrong_sky_and_random_stars_are_refused_every_time():
     rng = np.random.default_rng(0)
     accepted = []
-    for seed in range(25):
+    for seed in range(6):
         sources, truth, _ = sky_field(seed)
         ra, dec = truth.wcs.crval
         elsewhere = Hint(float((ra + 120) % 360), float(-dec), 3600 / PX)
@@ -117,3 +121,71 @@ def test_without_a_start_there_is_no_search_and_a_reason():
     few = solve_field(sources_of(np.ones((2, 2))), SHAPE, Hint(10.0, 10.0, 2.0), REFERENCE)
     assert few.state is Wcs.REFUSED
     assert "2 stars detected" in few.reason
+
+
+def test_simulated_skies_with_errors_of_their_own_are_solved_and_none_wrongly():
+    enough = solved = 0
+    for seed in range(400, 425):
+        field = draw_field(seed)
+        found = solve_field(field.sources, field.camera.shape, field.hint, REFERENCE)
+        enough += field.reference_stars >= 12
+        solved += field.reference_stars >= 12 and found.wcs is not None
+        if found.wcs is not None:
+            assert field.error_px(found.wcs).max() < 0.02 * max(field.camera.shape)
+    assert enough >= 15
+    assert solved >= enough - 1
+
+
+def test_what_must_not_be_solved_is_not_solved_wrongly():
+    for seed in range(12):
+        field = draw_hard(seed)
+        found = solve_field(field.sources, field.camera.shape, field.hint, REFERENCE)
+        assert found.wcs is None or field.error_px(found.wcs).max() < 0.02 * max(field.camera.shape), field.kind
+        if field.kind in ("wrong pointing", "random stars"):
+            assert found.state is Wcs.REFUSED
+
+
+def test_one_frame_has_one_solution_to_the_last_bit():
+    field = draw_field(3)
+    first, second = (
+        solve_field(field.sources, field.camera.shape, field.hint, REFERENCE).wcs.to_header(relax=True)
+        for _ in range(2)
+    )
+    assert first.tostring() == second.tostring()
+
+
+@pytest.mark.parametrize("written", [0.5, 2.0, 1.0])
+def test_a_binning_counted_twice_or_not_at_all_is_found_out(written):
+    truth = world(84.0, 30.0, 3600 / PX, SHAPE, 2.0, -1)
+    stars = REFERENCE.cone(84.0, 30.0, 1.0)
+    x, y = truth.all_world2pix(stars.ra_deg, stars.dec_deg, 0)
+    here = (x > 0) & (y > 0) & (x < PX) & (y < PX)
+    frame = Frame(id="a", s_ra=84.2, s_dec=30.1, pixel_scale_arcsec=written * 3600 / PX, binning="2x2")
+    found = solve_field(sources_of(np.column_stack([x[here], y[here]])), SHAPE, hint_from(frame, None), REFERENCE)
+    assert found.state is Wcs.SOLVED
+    assert error_px(found.wcs, truth) < 0.5
+
+
+def ring(radius_px: int) -> np.ndarray:
+    """What a star becomes far out of focus."""
+    y, x = np.mgrid[-radius_px - 2 : radius_px + 3, -radius_px - 2 : radius_px + 3]
+    distance = np.hypot(x, y)
+    found = ((distance < radius_px) & (distance > 0.4 * radius_px)).astype(float)
+    return found / found.sum()
+
+
+@pytest.mark.parametrize("kind", ["sharp", "trailed", "defocused"])
+def test_trailed_and_defocused_stars_solve_a_field_from_its_pixels(kind):
+    shape, scale = (700, 700), 6.0
+    truth = world(84.0, 30.0, scale, shape, 1.0, -1)
+    stars = REFERENCE.cone(84.0, 30.0, 1.0)
+    sky = stars.ra_deg, stars.dec_deg, 10 ** (-0.4 * (stars.mag - 23.5))
+    data = picture(truth, sky, shape, smear_px=14 if kind == "trailed" else 0).astype(np.float32)
+    if kind == "defocused":
+        rng = np.random.default_rng(3)
+        data = (fftconvolve(data, ring(6), mode="same") + rng.normal(0, 20, shape)).astype(np.float32)[8:-8, 8:-8]
+    found = solve_field(detect_sources(data, None), data.shape, Hint(84.3, 29.8, scale * 1.05), REFERENCE)
+    assert found.state is Wcs.SOLVED, found.reason
+    shift = 8.0 if kind == "defocused" else 0.0
+    middle = np.array(truth.all_world2pix(*found.wcs.all_pix2world(300.0, 300.0, 0), 0)) - 300.0
+    assert np.hypot(*(middle - shift)) < 2.0
