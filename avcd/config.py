@@ -154,6 +154,17 @@ class Processing(_Section):
         "wavelength, lrgb, natural, sho, hoo, hos, a preset such as jwst-nircam, or three filters from red to blue: F444W/F200W/F090W",
     )
 
+    @field_validator("mosaic_panels")
+    @classmethod
+    def _names_a_target(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        if "target" not in groups:
+            raise ValueError("it has no (?P<target>…), which is what of the name is the target")
+        return pattern
+
     @field_validator("composites")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -176,17 +187,6 @@ class Compat(_Section):
     copies: bool = Field(
         False, description="copies; false: hard links into the archive, where the file system has them"
     )
-
-    @field_validator("mosaic_panels")
-    @classmethod
-    def _names_a_target(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groupindex
-        except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from None
-        if "target" not in groups:
-            raise ValueError("it has no (?P<target>…), which is what of the name is the target")
-        return pattern
 
 
 class Settings(_Section):

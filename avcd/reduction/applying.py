@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avcd.frame import MaskBit
-from avcd.reduction.compiling import threads
+from avcd.compiling import threads
 
 _STRIP_PX = 1 << 16
 
