@@ -6,6 +6,8 @@ import importlib
 import importlib.util
 import logging
 import os
+import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
@@ -34,6 +36,17 @@ def kernels(name: str) -> ModuleType | None:
         # A Numba that does not fit the NumPy beside it says so only when it is loaded.
         log.warning("Numba is installed but cannot be used, and work goes on without it, slower: %s", error)
         return None
+
+
+def loaded(name: str) -> ModuleType | None:
+    """The module of compiled loops, where it is in use already; None where loading it would cost more than it saves."""
+    return kernels(name) if f"avcd.{name}" in sys.modules else None
+
+
+def load_beside(name: str) -> None:
+    """Begin to load compiled loops in another thread, while this one reads or waits."""
+    if available() and threads() > 1:
+        threading.Thread(target=kernels, args=(name,)).start()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -147,11 +147,14 @@ def combine(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Combine files into one, pixel by pixel with outliers rejected: a master bias, dark or flat, or a plain combination."""
-    from avcd.standalone.combining import CombineOptions, CombineType, Scale, plan_combination
+    from avcd.compiling import load_beside
+    from avcd.standalone.combining import CombineOptions, CombineType, Scale, is_small, plan_combination
     from avcd.standalone.outputs import check_out_file
 
     session = start_session(force, mem_limit)
     check_out_file(out)
+    if not is_small(paths):
+        load_beside("reduction.kernels")
     options = CombineOptions(
         CombineType(kind),
         method,

@@ -20,13 +20,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import tifffile
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
-from PIL import Image
 
 from avcd import faults
 from avcd.encoding import ALL_ONES, encoded, sums_of, write_hdus
@@ -315,6 +313,9 @@ def verify_picture(path: Path) -> None:
     ProductError
         It cannot.
     """
+    import tifffile  # both take longer to load than most that is done without pictures
+    from PIL import Image
+
     try:
         with path.open("rb") as stream:
             is_tiff = stream.read(4) in _TIFF_STARTS

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avcd.frame import MaskBit
 from avcd.compiling import threads
+from avcd.frame import MaskBit
 
 _STRIP_PX = 1 << 16
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from avcd.compiling import kernels
+from avcd.compiling import loaded
 from avcd.errors import ProcessingError
 
 _SIGN = 0x8000
@@ -102,7 +102,7 @@ class FileSource:
         if got < raw.nbytes:
             raise ProcessingError(f"{self.path.name} ends within its pixels: it was changed while it was read")
         flat = out.reshape(-1)
-        compiled = kernels("reduction.kernels") if kind == np.dtype(">i2") and raw.size >= _SIGN else None
+        compiled = loaded("reduction.kernels") if kind == np.dtype(">i2") and raw.size >= _SIGN else None
         if compiled is not None:
             compiled.decode_int16(raw.view(np.uint16), _SIGN if self.zero else 0, flat)
         else:

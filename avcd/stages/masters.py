@@ -8,7 +8,6 @@ from astropy.io import fits
 
 from avcd.cards import describe, inherit, with_read_noise
 from avcd.named_defects import Area
-from avcd.reduction.defects import add_named, find_bad_pixels
 from avcd.reduction.masters import Master, build_master_bias, build_master_dark, build_master_flat
 from avcd.reduction.sources import FrameSource
 from avcd.stages.inputs import frame_of, measured_read_noise, read_ccd, read_raw_header, row_sources
@@ -75,6 +74,8 @@ def build_flat(work: Work) -> Output:
 
 def build_bad_pixels(work: Work) -> Output:
     """The bad pixels of a master dark, and those that observers name."""
+    from avcd.reduction.defects import add_named, find_bad_pixels  # a tenth of a second that other masters do not need
+
     one = work.inputs("dark")[0]
     dark = read_ccd(work, one)
     assert dark is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -62,6 +62,7 @@ _TYPES = {
 }
 # What frames of one master have in common, in the words of `avcd frames`.
 _COMMON = ("camera", "binning", "window", "gain", "offset", "readout_mode", "overscan_section", "trim_section")
+_SMALL_BYTES = 16 * 2**20
 _EXPOSURE_TOLERANCE = 0.01
 _DARK_OF_FLAT_TOLERANCE = 0.1
 
@@ -80,6 +81,11 @@ class CombineOptions:
     mixed: bool = False
     changes: tuple[str, ...] = ()
     memory_bytes: int = 2 * 2**30
+
+
+def is_small(paths: Iterable[Path]) -> bool:
+    """Whether files are too small in all for compiled loops to be worth their loading."""
+    return sum(one.stat().st_size for one in paths if one.is_file()) < _SMALL_BYTES
 
 
 def plan_combination(
