@@ -92,11 +92,11 @@ def _asinh(values: np.ndarray) -> np.ndarray:
 def _within(picture: np.ndarray) -> np.ndarray:
     """What is too bright for the screen: all colours down together, a little towards white; clipping one would change the hue."""
     top = np.maximum(np.maximum(picture[0], picture[1]), picture[2])
-    y, x = np.nonzero(top > 1)
-    if y.size:
-        over = top[y, x]
-        bright = picture[:, y, x] / over
-        picture[:, y, x] = bright + (1 - bright) * (np.float32(_WHITENED) * (1 - 1 / over))
+    rows, columns = np.nonzero(top > 1)
+    if len(rows):
+        over = top[rows, columns]
+        bright = picture[:, rows, columns] / over
+        picture[:, rows, columns] = bright + (1 - bright) * (np.float32(_WHITENED) * (1 - 1 / over))
     return picture
 
 
