@@ -134,23 +134,24 @@ def detect_sources(
     windowed centroids, saturated stars' isophotal ones.
     """
     image = np.ascontiguousarray(data, dtype=np.float32).copy()
-    bits = _bits(mask, image.shape)
+    bits = None if mask is None else _bits(mask)
     finite = np.isfinite(image)
-    unusable = ((bits & ~np.uint16(_USABLE)) != 0) | ~finite
+    unusable = ~finite if bits is None else _has(bits, ~np.uint16(_USABLE), image.shape) | ~finite
     if unusable.all():
         raise ProcessingError("no stars can be looked for: every pixel is masked or has no value")
     if min(image.shape) < _SMALLEST_PX:
         return _no_sources(image, ~unusable)
-    saturated = (bits & np.uint16(MaskBit.SATURATED)) != 0
+    saturated = _has(bits, np.uint16(MaskBit.SATURATED), image.shape)
     if saturation is not None:
-        saturated |= image >= saturation
+        saturated = saturated | (image >= saturation)
     if not finite.all():
         image[~finite] = float(np.median(image[~unusable]))
     background, rms = _background(image, unusable)
     image -= background
     error = rms if noise is None else np.where(np.isfinite(noise) & (noise > rms), noise, rms).astype(np.float32)
     found = _extract(image, error, unusable, sigma, minimum_px)
-    doubtful = unusable | ((bits & np.uint16(MaskBit.COSMIC_RAY | MaskBit.REPAIRED)) != 0)
+    replaced = _has(bits, np.uint16(MaskBit.COSMIC_RAY | MaskBit.REPAIRED), image.shape)
+    doubtful = unusable if bits is None else unusable | replaced
     return _measure(image, error, gain, found, saturated, doubtful, unusable, background, rms)
 
 
@@ -160,10 +161,15 @@ def _no_sources(image: np.ndarray, usable: np.ndarray) -> Sources:
     return Sources(**empty, background=np.full_like(image, level), background_rms=np.full_like(image, scatter))
 
 
-def _bits(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    if mask is None:
-        return np.zeros(shape, np.uint16)
-    return mask.astype(np.uint16) * np.uint16(MaskBit.USER) if mask.dtype == bool else mask.astype(np.uint16)
+def _bits(mask: np.ndarray) -> np.ndarray:
+    return (
+        mask.astype(np.uint16) * np.uint16(MaskBit.USER) if mask.dtype == bool else mask.astype(np.uint16, copy=False)
+    )
+
+
+def _has(bits: np.ndarray | None, which: np.uint16, shape: tuple[int, ...]) -> np.ndarray:
+    """Where any of some bits is set; of no bits at all a plane that takes no room."""
+    return np.broadcast_to(np.False_, shape) if bits is None else (bits & which) != 0
 
 
 def _background(image: np.ndarray, unusable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -243,7 +249,7 @@ def _measure(
         y=y[order],
         flux=flux[order],
         flux_err=flux_err[order],
-        fwhm_px=_half_maximum(image, x, y, fwhm, unusable | saturated)[order],
+        fwhm_px=_half_maximum(image, x, y, fwhm, unusable | saturated if saturated.any() else unusable)[order],
         ellipticity=(1.0 - b / a)[order],
         theta_rad=found["theta"][order],
         peak=found["peak"][order],
