@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +221,7 @@ def plan_cosmic(
     if by_median:
         search["method"] = options.method
 
-    @functools.cache
+    @cache
     def cleaned() -> tuple[CCDData, Stage]:
         ccd, notes = _with_pedestal_added(file.read()), []
         if gain is None and file.unit == "adu":
@@ -237,7 +236,7 @@ def plan_cosmic(
         said = [f"cosmic rays replaced: {struck} pixels"]
         return ccd, Stage(found, inherit(ccd.header, keep_world=True), said, notes)
 
-    def part(wanted: CosmicPart) -> Stage:
+    def part(wanted: CosmicPart, _: CCDData) -> Stage:
         before, made = cleaned()
         if wanted is CosmicPart.CLEANED:
             return made
@@ -254,7 +253,7 @@ def plan_cosmic(
             {**search, **known, **({} if wanted is CosmicPart.CLEANED else {"part": str(wanted)})},
             out,
             limit_bytes,
-            lambda _, wanted=wanted: part(wanted),
+            partial(part, wanted),
         )
         for wanted, out in outs.items()
     ]
