@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +221,7 @@ def plan_cosmic(
     if by_median:
         search["method"] = options.method
 
-    @functools.cache
+    @cache
     def cleaned() -> tuple[CCDData, Stage]:
         ccd, notes = _with_pedestal_added(file.read()), []
         if gain is None and file.unit == "adu":
