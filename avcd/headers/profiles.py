@@ -44,17 +44,9 @@ _CARD_VALUES = frozenset(
     }
 )  # fmt: skip
 _STEPS = frozenset(
-    {
-        "date_obs",
-        "time_obs",
-        "site_longitude",
-        "site_latitude",
-        "pixel_size_um",
-        "focal_length_mm",
-        "bayer_pattern",
-        "detector",
-    }
-)
+    {"date_obs", "time_obs", "site_longitude", "site_latitude", "pixel_size_um", "focal_length_mm", "bayer_pattern",
+     "detector"}
+)  # fmt: skip
 _SECTIONS = frozenset({"overscan_section", "trim_section"})  # of cards alone; the rules name those of a camera
 # The values a name or a default may give, and a line of HISTORY.
 _NAME_VALUES = (_CARD_VALUES - _STEPS - _SECTIONS) | {"bias_included", "window", "calib_level"}
