@@ -143,7 +143,7 @@ def interpolate(
                         complete = bad == 0
                         if not complete:
                             # The light is whole; the bits are those of the pixels that share in most of it.
-                            complete = abs(value) < np.inf
+                            complete = bool(abs(value) < np.inf)
                             near = _NO_BITS
                             for m in range(2):
                                 for n in range(2):
