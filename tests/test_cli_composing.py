@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.wcs import WCS
 
 from avcd.compose import engines
-from avcd.products import read_image_product, verify_fits
+from avcd.products import celestial_wcs, read_image_product, verify_fits
 from cli_calls import Call
 from exposures import make_night, make_panels, write
 
@@ -59,8 +58,8 @@ def test_a_grid_may_be_named_by_an_image_or_a_header(call, tmp_path):
     a, b = (read_image_product(tmp_path / name) for name in ("a.fits", "b.fits"))
     assert a.data.shape == (header["NAXIS2"], header["NAXIS1"])
     np.testing.assert_array_equal(a.data, b.data)
-    sky = WCS(header).pixel_to_world(20.0, 70.0)
-    np.testing.assert_allclose(np.ravel(WCS(a.header).world_to_pixel(sky)), [20.0, 70.0], atol=1e-6)
+    sky = celestial_wcs(header).pixel_to_world(20.0, 70.0)
+    np.testing.assert_allclose(np.ravel(celestial_wcs(a.header).world_to_pixel(sky)), [20.0, 70.0], atol=1e-6)
     # Only the part that both have is there.
     assert 0.05 < (a.planes["WEIGHT"] > 0).mean() < 0.6
 
@@ -69,7 +68,7 @@ def test_cutting_writes_what_is_covered_with_its_own_coordinates(call, tmp_path)
     assert call("resample", "panel-1.fits", "--grid", "panel-2.fits", "--cut", "-o", "cut.fits").code == 0
     assert call("resample", "panel-1.fits", "--grid", "panel-2.fits", "-o", "whole.fits").code == 0
     cut, whole = (read_image_product(tmp_path / name) for name in ("cut.fits", "whole.fits"))
-    x, y = WCS(whole.header).world_to_pixel(WCS(cut.header).pixel_to_world(0, 0))
+    x, y = celestial_wcs(whole.header).world_to_pixel(celestial_wcs(cut.header).pixel_to_world(0, 0))
     ny, nx = cut.data.shape
     part = whole.data[round(float(y)) : round(float(y)) + ny, round(float(x)) : round(float(x)) + nx]
     np.testing.assert_array_equal(cut.data, part)

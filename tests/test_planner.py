@@ -87,6 +87,7 @@ def test_a_whole_night_is_planned_down_to_the_composite():
         ProductKind.REDUCED: 6,
         ProductKind.SOURCES: 6,
         ProductKind.STACK: 3,
+        ProductKind.MOSAIC: 0,
         ProductKind.RGB: 1,
         ProductKind.PREVIEW: 21 + 6 + 6 + 3 + 1,
     }
