@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -118,7 +120,9 @@ def _references(gaia: bool, files: Sequence[FrameFile]) -> tuple[ReferenceStars,
     if not gaia:
         return (Tycho2(),)
     try:
-        from astroquery.gaia import GaiaClass
+        # It asks the archive for news as it is imported, and prints them, or that there are none.
+        with redirect_stdout(sys.stderr):
+            from astroquery.gaia import GaiaClass
     except ModuleNotFoundError:
         raise UsageError("--gaia needs the package astroquery; install avcd[archives]") from None
     from avcd.sky.gaia import GaiaStars

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -98,7 +100,8 @@ def _ask(archive: GaiaArchive, band: int, column: int) -> np.ndarray:
         f"AND dec >= {south:.6f} AND dec < {south + _TILE_DEG:.6f} AND ra >= {west:.6f} AND ra < {west + wide:.6f}"
     )
     try:
-        table = archive.launch_job_async(query).get_results()
+        with redirect_stdout(sys.stderr):  # the client tells of its progress
+            table = archive.launch_job_async(query).get_results()
     except Exception as error:  # the client hands on whatever its transport raises
         raise TransientError(f"the Gaia archive does not answer: {error}; try again, or leave --gaia away") from error
     columns = [np.ma.filled(np.ma.asarray(table[name]).astype(float), 0.0) for name in _COLUMNS]

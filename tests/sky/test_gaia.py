@@ -31,6 +31,7 @@ class Archive:
 
     def launch_job_async(self, query: str):
         self.asked.append(query)
+        print("INFO: Query finished.")
         if self.fails:
             raise ConnectionError("no route to host")
         south, north, west, east = (float(one) for one in re.findall(r"(?:dec|ra) [<>]=? (-?[\d.]+)", query))
@@ -54,7 +55,7 @@ def test_a_cone_holds_the_very_stars_of_the_archive(tmp_path, ra, dec):
     np.testing.assert_allclose(np.sort(found.dec_deg), np.sort(archive.dec[near]))
 
 
-def test_each_tile_is_asked_for_once_and_then_without_the_archive(tmp_path):
+def test_each_tile_is_asked_for_once_and_then_without_the_archive(tmp_path, capsys):
     archive = Archive()
     first = GaiaStars(tmp_path, archive).cone(200.0, -45.0, 0.2)
     asked = len(archive.asked)
@@ -65,6 +66,7 @@ def test_each_tile_is_asked_for_once_and_then_without_the_archive(tmp_path):
     assert len(first) == len(again) == len(offline) > 0
     assert len(GaiaStars(tmp_path).cone(20.0, 45.0, 0.2)) == 0
     assert not list(tmp_path.glob("*.part"))
+    assert capsys.readouterr().out == ""
 
 
 def test_stars_are_where_they_are_at_the_epoch(tmp_path):

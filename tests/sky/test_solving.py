@@ -145,6 +145,21 @@ def test_what_must_not_be_solved_is_not_solved_wrongly():
             assert found.state is Wcs.REFUSED
 
 
+def test_wrong_world_coordinates_are_never_kept():
+    for seed in (1, 2, 3, 6, 8, 9):
+        field = draw_field(seed)
+        for change in ("moved", "mirrored", "turned"):
+            delivered = field.truth.deepcopy()
+            if change == "moved":
+                delivered.wcs.crpix = field.truth.wcs.crpix + 0.1 * max(field.camera.shape)
+            else:
+                delivered.wcs.cd = field.truth.wcs.cd @ (np.diag([-1, 1]) if change == "mirrored" else -np.eye(2))
+            hint = Hint(*(float(one) for one in field.truth.wcs.crval), field.camera.scale_arcsec, delivered)
+            found = solve_field(field.sources, field.camera.shape, hint, REFERENCE)
+            assert found.state is Wcs.SOLVED
+            assert field.error_px(found.wcs).max() < 0.02 * max(field.camera.shape)
+
+
 def test_one_frame_has_one_solution_to_the_last_bit():
     field = draw_field(3)
     first, second = (
