@@ -32,14 +32,20 @@ def parameters(name: str) -> dict:
     return tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8"))["parameters"]
 
 
-def timed(work: Callable[[], object]) -> tuple[float, object]:
-    """The least wall-clock seconds, and the result."""
-    walls = []
+def timed(work: Callable[[], object]) -> tuple[tuple[float, float], object]:
+    """The least wall-clock and processor seconds, and the result."""
+    walls, processors = [], []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        wall, processor = time.perf_counter(), time.process_time()
         result = work()
-        walls.append(time.perf_counter() - start)
-    return min(walls), result
+        walls.append(time.perf_counter() - wall)
+        processors.append(time.process_time() - processor)
+    return (min(walls), min(processors)), result
+
+
+def lupton(images: list[np.ndarray]) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):  # where it divides nothing by nothing
+        return make_lupton_rgb(*images, minimum=1000, stretch=500, Q=8)
 
 
 @pytest.fixture(scope="module")
@@ -65,32 +71,32 @@ def channels() -> list[Channel]:
 def test_a_composite_of_three_images(channels):
     params = parameters("rgb")
     ours, image = timed(lambda: compose_rgb(channels, params))
-    lupton, same = timed(
+    sdss, same = timed(
         lambda: compose_rgb(channels, {**params, "mode": "sdss", "q": 8.0, "lupton_stretch": 500.0, "minimum": "1000"})
     )
-    data = [one.data for one in channels]
-    theirs, picture = timed(lambda: make_lupton_rgb(*data, minimum=1000, stretch=500, Q=8))
+    theirs, picture = timed(lambda: lupton([one.data for one in channels]))
     png, _ = timed(lambda: png_bytes(image.rgb))
     pillow, _ = timed(lambda: Image.fromarray(eight_bit(image.rgb)).save(io.BytesIO(), "PNG", compress_level=1))
     tiff, _ = timed(lambda: tiff16_bytes(image.rgb))
-    good = np.all([one.mask == 0 for one in channels], axis=0)[::-1]
-    difference = np.abs(eight_bit(same.rgb)[::-1].astype(int) - picture).max(axis=-1)[good[::-1]]
-    print(f"\n{SIDE}² pixels, three filters                      s")
-    for name, seconds in {
+    print(f"\n{f'{SIDE}² pixels, three filters':44} wall s   cpu s")
+    for name, (wall, processor) in {
         "avcd, balanced (levels, balance, cores)": ours,
-        "avcd, sdss": lupton,
+        "avcd, sdss": sdss,
         "astropy, make_lupton_rgb": theirs,
         "PNG, avcd": png,
         "PNG, Pillow, its fastest": pillow,
         "TIFF of 16 bits, avcd": tiff,
     }.items():
-        print(f"  {name:42} {seconds:8.2f}")
-    assert difference.max() <= 1  # the two Lupton pictures are one
+        print(f"  {name:42} {wall:6.2f} {processor:7.2f}")
+    seen = np.all([one.mask == 0 for one in channels], axis=0)
+    difference = np.abs(eight_bit(same.rgb)[::-1].astype(int) - picture).max(axis=-1)
+    assert difference[seen].max() <= 1  # the two Lupton pictures are one
 
 
 def test_previews_of_a_frame(channels):
     one = channels[0]
     masked, _ = timed(lambda: preview_pngs(one.data, one.mask, parameters("preview")))
     plain, found = timed(lambda: preview_pngs(one.data, None, parameters("preview")))
-    print(f"\n{SIDE}² pixels, previews of {', '.join(map(str, found))} px       s")
-    print(f"  {'without mask':42} {plain:8.3f}\n  {'with mask and dead pixels':42} {masked:8.3f}")
+    print(f"\n{f'{SIDE}² pixels, previews of {list(found)} px':44} wall s   cpu s")
+    print(f"  {'without mask':42} {plain[0]:6.2f} {plain[1]:7.2f}")
+    print(f"  {'with mask and dead pixels':42} {masked[0]:6.2f} {masked[1]:7.2f}")

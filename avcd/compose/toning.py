@@ -121,7 +121,8 @@ class Lupton:
         above = rgb - np.array(self.minimum, np.float32)[:, None, None]
         intensity = above.mean(axis=0) if luminance is None else luminance
         light = np.maximum(intensity, np.float32(1e-30))
-        factor = _asinh(light * np.float32(self.q / self.stretch))
+        # Exact also where the colours' mean is next to nothing, which they are divided by.
+        factor = np.arcsinh(light * np.float32(self.q / self.stretch))
         factor *= np.float32(0.1 / np.arcsinh(0.1 * self.q)) / light
         above *= np.where(intensity > 0, factor, np.float32(0))
         np.maximum(above, 0, out=above)

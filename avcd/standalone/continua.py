@@ -8,10 +8,10 @@ import numpy as np
 from astropy.nddata import StdDevUncertainty
 
 from avcd.cards import inherit
-from avcd.compose.continuum import Continuum, subtract_continuum
 from avcd.compose.resampling import resample
 from avcd.products import celestial_wcs
 from avcd.reduction.planes import CCDData
+from avcd.stages.continuum import Continuum, subtract_continuum
 from avcd.standalone.grids import registrations, saturated_plane
 from avcd.standalone.images import Stage, stage_of_image
 from avcd.standalone.inputs import FrameFile

@@ -7,10 +7,10 @@ import pytest
 from astropy.nddata import StdDevUncertainty
 from skies import SHAPE, Sky
 
-from avcd.compose.continuum import subtract_continuum
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.planes import CCDData
+from avcd.stages.continuum import subtract_continuum
 
 SHARE = 0.12  # of the broadband light that the narrow filter passes
 
