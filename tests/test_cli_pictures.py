@@ -9,9 +9,9 @@ import pytest
 import tifffile
 from astropy.io import fits
 from astropy.wcs import WCS
+from fields import SHAPE, Sky, world
 from PIL import Image
 from pyavm import AVM
-from skies import SHAPE, Sky, world
 
 from avcd.products import verify_fits
 from cli_calls import Call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.nddata import StdDevUncertainty
-from skies import SHAPE, Sky
+from fields import SHAPE, Sky
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit

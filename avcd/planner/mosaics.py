@@ -65,11 +65,7 @@ def _is_near(first: Frame, one: Frame, apart: float) -> bool:
     sides = [side for side in (first.naxis1, first.naxis2) if side]
     if apart <= 0 or not sides or None in (first.s_ra, first.s_dec, one.s_ra, one.s_dec, first.pixel_scale_arcsec):
         return True
-<<<<<<< HEAD
     a, b = (np.radians([frame.s_ra or 0.0, frame.s_dec or 0.0]) for frame in (first, one))
-=======
-    a, b = (np.radians(np.array([frame.s_ra, frame.s_dec], dtype=float)) for frame in (first, one))
->>>>>>> part-c
     half = np.sin((b[1] - a[1]) / 2) ** 2 + np.cos(a[1]) * np.cos(b[1]) * np.sin((b[0] - a[0]) / 2) ** 2
     distance = 2 * np.arcsin(min(1.0, float(np.sqrt(half))))
     return bool(np.degrees(distance) * 3600 <= apart * min(sides) * float(first.pixel_scale_arcsec or 0.0))

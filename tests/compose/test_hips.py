@@ -7,7 +7,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
-from skies import SHAPE, Sky, world
+from fields import SHAPE, Sky, world
 
 from avcd.compose.hips import TILE_PX, Sheet, order_of, write_hips
 from avcd.errors import ProcessingError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.visualization import AsinhStretch, ManualInterval, make_lupton_rgb
-from skies import SHAPE, Sky
+from fields import SHAPE, Sky
 from test_pictures import channels, parameters
 
 from avcd.compose.blocks import block_means, filled, opened

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from fields import SHAPE, Sky, world
 from PIL import Image, ImageCms
 from pyavm import AVM
-from skies import SHAPE, Sky, world
 
 from avcd.compose.captions import captioned_size
 from avcd.compose.colour import Channel, compose_rgb

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from skies import Sky, seen, world
+from fields import Sky, seen, world
 
 from avcd.compose.registration import register
 

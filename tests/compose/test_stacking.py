@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fields import SHAPE, Sky, seen, world
 from scipy.ndimage import uniform_filter
-from skies import SHAPE, Sky, seen, world
 
 from avcd.compiling import available
 from avcd.compose import resampling, stacking

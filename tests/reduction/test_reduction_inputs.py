@@ -25,7 +25,7 @@ from avcd.reduction.figures import (
 from avcd.reduction.masters import build_master_bias, build_master_dark, build_master_flat
 from avcd.reduction.noise import clipped_sigma, mad_sigma, read_noise_from_biases
 from avcd.reduction.overscan import Section, subtract_overscan, trim
-from avcd.reduction.residues import find_hot, measure_hot_residue, measure_sky_gradient
+from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
 from avcd.reduction.transfer import gain_of_frames
 
 
@@ -72,11 +72,11 @@ def figures(frames, ccds, parameters):
     measure_drift(sample)
     measure_outliers(sample)
     measure_structure(sample)
-    count_spots(find_hot(ccds["dark"].data), ccds["dark"].mask)
+    count_spots(ccds["dark"].data, ccds["dark"].mask)
 
 
 def residues(frames, ccds, parameters):
-    measure_hot_residue(frames[0].data, find_hot(ccds["dark"].data), ccds["dark"].mask != 0)
+    measure_hot_residue(frames[0].data, ccds["dark"].data, ccds["dark"].mask != 0)
     measure_sky_gradient(frames[0].data, frames[0].mask != 0)
 
 
