@@ -26,8 +26,6 @@ __all__ = ["Runner", "Workplace"]
 
 log = logging.getLogger("avcd.runner")
 
-_AHEAD = 1  # of claimed jobs, so that no worker waits for a transaction
-
 
 class Runner:
     """A process pool fed from the catalogue's jobs.
@@ -81,14 +79,7 @@ class Runner:
     @property
     def full(self) -> bool:
         """Whether no further job would be claimed now, however many are ready."""
-        return len(self._running) >= self._most
-
-    @property
-    def _most(self) -> int:
-        """How many jobs are under way at most: one more than there are workers, which the first to be free finds waiting."""
-        if self._suspects:
-            return 1
-        return self._settings.processes + (_AHEAD if self._settings.processes > 1 else 0)
+        return len(self._running) >= (1 if self._suspects else self._settings.processes)
 
     def step(self, timeout_s: float) -> bool:
         """Feed free workers, wait at most ``timeout_s`` for one to finish, record what finished.
