@@ -99,16 +99,13 @@ class Runner:
                 self._settle(future, self._running.pop(future))
                 moved = True
             self._renew()
-            if done:
-                moved |= self._feed()
+            moved |= self._feed()
         return moved
 
     def _feed(self) -> bool:
         moved = False
         while not self.full:
-            # A look costs less than a transaction that claims nothing.
-            ready = self._catalog.has_ready(self._clock())
-            claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock()) if ready else None
+            claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
             if claim is None:
                 if not self._running:  # a suspect that the plan dropped must not slow the others down for good
                     self._suspects.clear()
