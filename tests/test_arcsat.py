@@ -111,7 +111,7 @@ def test_the_pixels_agree_with_ccdproc_applied_by_hand(night, shared_data):
             difference = np.abs(found[0].data - expected)[good]
             assert good.mean() > 0.97
             # Values at the very limit of clipping fall to one side or the other by rounding: one pixel in ten thousand.
-            assert np.quantile(difference, 0.9999) < 1e-5 * np.quantile(expected, 0.9999) + 0.01
+            assert np.quantile(difference, 0.9999) < 1e-5 * np.quantile(expected, 0.9999) + 0.02
 
 
 def test_narrow_fields_with_few_stars_are_refused_honestly(night):

@@ -26,8 +26,6 @@ __all__ = ["Runner", "Workplace"]
 
 log = logging.getLogger("avcd.runner")
 
-_AHEAD = 1  # of claimed jobs, so that no worker waits for a transaction
-
 
 class Runner:
     """A process pool fed from the catalogue's jobs.
@@ -81,14 +79,7 @@ class Runner:
     @property
     def full(self) -> bool:
         """Whether no further job would be claimed now, however many are ready."""
-        return len(self._running) >= self._most
-
-    @property
-    def _most(self) -> int:
-        """How many jobs are under way at most: one more than there are workers, which the first to be free finds waiting."""
-        if self._suspects:
-            return 1
-        return self._settings.processes + (_AHEAD if self._settings.processes > 1 else 0)
+        return len(self._running) >= (1 if self._suspects else self._settings.processes)
 
     def step(self, timeout_s: float) -> bool:
         """Feed free workers, wait at most ``timeout_s`` for one to finish, record what finished.
@@ -108,16 +99,13 @@ class Runner:
                 self._settle(future, self._running.pop(future))
                 moved = True
             self._renew()
-            if done:
-                moved |= self._feed()
+            moved |= self._feed()
         return moved
 
     def _feed(self) -> bool:
         moved = False
         while not self.full:
-            # A look costs less than a transaction that claims nothing.
-            ready = self._catalog.has_ready(self._clock())
-            claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock()) if ready else None
+            claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
             if claim is None:
                 if not self._running:  # a suspect that the plan dropped must not slow the others down for good
                     self._suspects.clear()
