@@ -134,6 +134,9 @@ def describe(
     return found
 
 
+_OF_ONE_EXPOSURE = ("DATE-BEG", "DATE-AVG", "DATE-END", "MJD-BEG", "MJD-AVG", "MJD-END")
+
+
 def with_exposure(header: fits.Header, frame: Frame) -> fits.Header:
     """A header with what is known of an exposure: observer, site, place on the sky, begin, middle and end.
 
@@ -165,16 +168,16 @@ def with_exposure(header: fits.Header, frame: Frame) -> fits.Header:
     return found
 
 
-def _moments(frame: Frame) -> dict[str, tuple[float, str]]:
+def _moments(frame: Frame) -> dict[str, tuple[Any, str]]:
     """The cards of an exposure's times."""
     if frame.t_min is None:
         return {}
-    cards = {"MJD-BEG": (round(frame.t_min, 9), "[d] begin of the exposure, UTC")}
+    cards = _moment("BEG", frame.t_min, "begin of the exposure")
     if frame.t_max is None:
         return cards
     middle = (frame.t_min + frame.t_max) / 2
-    cards["MJD-AVG"] = (round(middle, 9), "[d] middle of the exposure, UTC")
-    cards["MJD-END"] = (round(frame.t_max, 9), "[d] end of the exposure, UTC")
+    cards |= _moment("AVG", middle, "middle of the exposure")
+    cards |= _moment("END", frame.t_max, "end of the exposure")
     if frame.s_ra is None or frame.s_dec is None:
         return cards
     cards["BJD_TDB"] = (round(barycentric_jd(frame.s_ra, frame.s_dec, middle), 8), "[d] middle at the barycentre, TDB")
@@ -322,16 +325,22 @@ def _number(header: fits.Header, *keywords: str) -> float | None:
     return None
 
 
+def _moment(name: str, mjd: float, comment: str) -> dict[str, tuple[Any, str]]:
+    """A moment as date and as number: programs that read world coordinates want both, and complain otherwise."""
+    date = Time(mjd, format="mjd", scale="utc", precision=3).isot
+    return {f"DATE-{name}": (date, f"{comment}, UTC"), f"MJD-{name}": (round(mjd, 9), f"[d] of DATE-{name}")}
+
+
 def with_times(header: fits.Header, exposure_s: float, span: tuple[float, float, float] | None) -> fits.Header:
     """A header with a total exposure and, as modified Julian dates, its beginning, the middle of its light, and its end."""
     found = header.copy()
     found["TOTEXP"] = (round(exposure_s, 3), "[s] exposure of all frames together")
     if span is not None:
-        for keyword, moment, comment in zip(("DATE-BEG", "DATE-AVG", "DATE-END"), span, (
-            "start of the first exposure", "middle of all exposures, by their length", "end of the last exposure"
-        ), strict=True):  # fmt: skip
-            found[keyword] = (Time(moment, format="mjd", scale="utc", precision=3).isot, comment)
-        found["MJD-AVG"] = (round(span[1], 8), "[d] of DATE-AVG")
+        words = "start of the first exposure", "middle of all, by their length", "end of the last exposure"
+        for name, moment, comment in zip(("BEG", "AVG", "END"), span, words, strict=True):
+            found.update(_moment(name, moment, comment))
+    for keyword in ("BJD_TDB", "HA", *(() if span else _OF_ONE_EXPOSURE)):  # of the frame that gave the header
+        found.remove(keyword, ignore_missing=True, remove_all=True)
     return found
 
 

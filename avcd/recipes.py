@@ -46,14 +46,16 @@ def _load(path: Path) -> Recipe:
         raise ConfigError(f"{path}: " + "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors())) from None
 
 
-# The parameters that are words, and what they may be.
-_WORDS: Mapping[str, tuple[str, ...]] = {
-    "method": ("mean", "median", "sum", "weighted"),
-    "rejection": ("mad", "std", "extrema", "range", "none"),
-    "scale": ("none", "median", "mean"),
-    "cosmic_rays": ("lacosmic", "median", "none"),
-    "background": ("none", "plane", "subtract"),
-    "repair": ("none", "median", "interpolation"),
+# The parameters that are words, and what they may be; of several lists, that which the shipped value is in.
+_WORDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "method": (("mean", "median", "sum", "weighted"),),
+    "rejection": (("mad", "std", "extrema", "range", "none"),),
+    "scale": (("none", "median", "mean"), ("auto", "zero_point", "exposure", "none")),
+    "cosmic_rays": (("lacosmic", "median", "none"),),
+    "background": (("none", "plane", "subtract"),),
+    "repair": (("none", "median", "interpolation"),),
+    "match": (("none", "level", "plane", "curved"),),
+    "interpolation": (("nearest", "bilinear", "lanczos3"),),
 }
 # Numbers that are no less than this.
 _LEAST: Mapping[str, float] = {
@@ -101,8 +103,9 @@ def checked_parameters(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[
             value = float(value)
         if type(value) is not type(like) and like is not None:
             raise ValueError(f"{name} = {value!r}: {json.dumps(like)} is what such a value looks like")
-        if name in _WORDS and value not in _WORDS[name]:
-            raise ValueError(f"{name} = {value!r} is none of {', '.join(_WORDS[name])}")
+        words = next((some for some in _WORDS.get(name, ()) if like in some), None)
+        if words is not None and value not in words:
+            raise ValueError(f"{name} = {value!r} is none of {', '.join(words)}")
         if name in _LEAST and value < _LEAST[name]:
             raise ValueError(f"{name} = {value!r}: it is at least {_LEAST[name]:g}")
         found[name] = value

@@ -133,7 +133,9 @@ def test_quality_of_files_names_the_one_with_clouds(call, fields):  # noqa: F811
     assert faulty.out == 'path,faults\nngc-4.fits,"[""clouds""]"\n'
     (night,) = call("quality", *(path.name for path in fields), "--by", "night", "--format", "json").json  # noqa: F811
     assert (night["frames"], night["faulty"], night["faults"]) == (4, 1, ["clouds 1"])
-    assert 180 < night["depth_s"] < 200  # three frames of 60 s, and a little of the cloudy one
+    assert (
+        174 < night["depth_s"] < 200
+    )  # three frames of 60 s, each to a percent or two, and a little of the cloudy one
 
 
 def test_the_plot_shows_every_frame(call, here, fields):  # noqa: F811

@@ -257,8 +257,8 @@ def test_a_final_stack_is_compared_with_the_provisional_one_on_one_grid_only(ben
     assert output.metrics["provisional_zero_point_shift_mag"] == pytest.approx(0, abs=0.01)
     assert output.metrics["provisional_median_difference"] == pytest.approx(0, abs=3)
     assert 0 < output.metrics["provisional_rms_difference"] < 100
-    counted = bench.make(bench.claim(ProductKind.STACK, *made, counts=True), "stack")
-    coverage = read_image_product(bench.place.archive / counted.relative_path).planes["COUNT"]
+    counted = bench.make(bench.claim(ProductKind.STACK, *made), "stack")
+    coverage = read_image_product(bench.place.archive / counted.relative_path).planes["COVERAGE"]
     assert np.median(coverage) == coverage.max() == 3
     content = read_image_product(bench.place.archive / before.relative_path)
     moved = ImageContent(np.roll(content.data, 1, axis=1), content.unit, content.mask)

@@ -11,7 +11,8 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from avcd.catalog import Catalog
-from avcd.frame import MaskBit
+from avcd.frame import MaskBit, ProductKind
+from avcd.recipes import load_recipes
 from cli_calls import Call
 from exposures import BIAS, GAIN, HOT, READ_NOISE_E, SHAPE, expose, stars, write
 from homes import make_home, rows, run_until_idle
@@ -19,7 +20,10 @@ from homes import make_home, rows, run_until_idle
 LEFT, RIGHT = 6, 20  # columns of overscan
 NY, NX = SHAPE
 BIASSEC, TRIMSEC = f"[{LEFT + NX + 3}:{LEFT + NX + RIGHT},1:{NY}]", f"[{LEFT + 1}:{LEFT + NX},3:{NY}]"
-PLAIN_RECIPE = 'kind = "reduced"\nname = "reduced"\nversion = 3\n[parameters]\ncosmic_rays = false\nsolve = false\n'
+VERSION = load_recipes()[ProductKind.REDUCED].version
+PLAIN_RECIPE = (
+    f'kind = "reduced"\nname = "reduced"\nversion = {VERSION}\n[parameters]\ncosmic_rays = false\nsolve = false\n'
+)
 
 
 def expose_wide(seed: int, seconds: float = 0.0, light_e=0.0) -> np.ndarray:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from astropy.coordinates import Angle
 from astropy.time import Time
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from avcd.errors import HeaderError
-from avcd.headers.values import iso_of_mjd, night_of, to_degrees, to_mjd, to_number
+from avcd.headers.values import _UNSET, iso_of_mjd, night_of, to_degrees, to_mjd, to_number
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,8 @@ def test_dates_that_mean_no_moment(text, scale, words):
 
 @given(st.floats(44240, 80000))
 def test_iso_comes_back_to_the_millisecond(mjd):
+    year, month, day = (int(part) for part in iso_of_mjd(mjd)[:10].split("-"))
+    assume((year, month, day) not in _UNSET)
     assert abs(to_mjd(iso_of_mjd(mjd)) - mjd) * 86400 < 0.000511
 
 
