@@ -1,6 +1,6 @@
 """Mosaics and stacks from files, beside SWarp, Montage and reproject in the same run: time, memory, and what is left at the seams.
 
-Run by ``make bench``; ten overlapping tiles of 2048² pixels, as BENCH=quick of 512². SWarp and Montage are Debian's; where they are not
+Run by ``make bench``; ten overlapping tiles of 512² pixels, with BENCH=full of 2048². SWarp and Montage are Debian's; where they are not
 installed, their rows say so. Compilation is done before the clock starts.
 """
 
@@ -29,7 +29,7 @@ from avcd.recipes import load_recipes
 from avcd.stages.mosaics import MosaicWriter, prepare_mosaic
 from avcd.stages.tiles import open_image
 
-SIDE = 512 if os.environ.get("BENCH") == "quick" else 2048
+SIDE = 2048 if os.environ.get("BENCH") == "full" else 512
 NOISE = 10.0
 LIMIT = 512 * 2**20
 REPEATS = 3

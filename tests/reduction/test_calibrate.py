@@ -107,7 +107,7 @@ def test_a_hundred_realisations_scatter_as_is_claimed(make_detector, parameters,
     flat = mended & (truth < 1.01 * SKY_E)  # beside a star a neighbour's value is no claim about this pixel's
     assert np.count_nonzero(flat) > 100
     # The claim covers the scatter of the neighbours, since what was there may differ from them; a flat sky does not.
-    assert 0.1 < np.nanstd((residual / claim)[flat]) < 1.03
+    assert 0.2 < np.nanstd((residual / claim)[flat]) < 1.03
 
 
 def test_what_was_done_is_told(detector, parameters, quiet):
