@@ -110,7 +110,9 @@ def test_the_pixels_agree_with_ccdproc_applied_by_hand(night, shared_data):
             assert found[0].header["BUNIT"] == "adu"  # GAIN is not recorded
             difference = np.abs(found[0].data - expected)[good]
             assert good.mean() > 0.97
-            # Values at the very limit of clipping fall to one side or the other by rounding: one pixel in ten thousand.
+            assert np.quantile(difference, 0.999) < 5e-6 * np.quantile(expected, 0.9999)
+            # Values at the very limit of clipping fall to one side or the other by rounding: most where there are three
+            # flats alone, six pixels in ten thousand of H-Alpha, by a fiftieth of a count.
             assert np.quantile(difference, 0.9999) < 1e-5 * np.quantile(expected, 0.9999) + 0.02
 
 
