@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import re
 import struct
 import warnings
@@ -32,14 +33,20 @@ _CARDS = re.compile(
     re.MULTILINE,
 )
 _EXPONENT = str.maketrans("dD", "ee")
+_OF_NUMBERS = b" +-.0123456789"
+_QUOTE, _SPACE = b"' "
 # The reader knows no control characters and nothing beyond ASCII.
 _PRINTABLE = bytes(32 if one < 32 or one == 127 else one if one < 128 else ord("?") for one in range(256))
 _MOST_KNOWN = 20_000
+_keyword_of = operator.itemgetter(0)
 _new = tuple.__new__  # of a named tuple, three times as fast as by its name
 _quoted = json.encoder.encode_basestring_ascii
 _LITERALS: Mapping[object, str] = {None: "null", True: "true", False: "false"}
 
 _known: dict[bytes, Card] = {}
+# What stands around the value of cards in fixed format: keyword, comment, and the last of them.
+_around: dict[bytes, tuple[str, str]] = {}
+_last: dict[bytes, bytes] = {}
 _problems: dict[bytes, str] = {}
 _texts: dict[bytes, tuple[str, str, str]] = {}
 
@@ -73,7 +80,8 @@ class Header:
     def by_keyword(self) -> Mapping[str, Card]:
         """The first card of every keyword."""
         if self._by_keyword is None:
-            self._by_keyword = {one[0]: one for one in self.cards[::-1]}
+            last_first = self.cards[::-1]
+            self._by_keyword = dict(zip(map(_keyword_of, last_first), last_first, strict=True))
         return self._by_keyword
 
     @property
@@ -147,14 +155,57 @@ def read_cards(block: bytes) -> Header:
     if b"CONTINUE" in block:
         images = _joined(images)
     if len(_known) > _MOST_KNOWN:
-        _known.clear()
-        _problems.clear()
+        for one in (_known, _problems, _around, _last):
+            one.clear()
     found = list(map(_known.get, images))
     if not all(found):
         missing = [number for number, card in enumerate(found) if card is None]
-        for number, card in zip(missing, _learn([images[one] for one in missing]), strict=True):
-            found[number] = card
+        for number in missing:
+            found[number] = _with_another_value(images[number])
+        missing = [number for number in missing if found[number] is None]
+        if missing:
+            for number, card in zip(missing, _learn([images[one] for one in missing]), strict=True):
+                found[number] = card
     return Header(found, images)  # type: ignore[arg-type]
+
+
+def _with_another_value(image: bytes) -> Card | None:
+    """A card that differs from one that was parsed in nothing but its value; None where it is not known to."""
+    value: str | int | float | None
+    if image[10] == _QUOTE:
+        end = image.find(b"'", 11)
+        shape = image[:11] + image[end:]
+        around = _around.get(shape)
+        if around is None or end == 11 or len(image) != CARD_BYTES:
+            return None
+        text = image[11:end].decode("ascii")
+        if ": " in text:
+            return None
+        value = text.rstrip()
+    else:
+        shape = image[:10] + image[30:]
+        around = _around.get(shape)
+        if around is None:
+            return None
+        value = _fixed_number(image)
+        if value is None:
+            return None
+    card: Card = _new(Card, (around[0], value, around[1]))
+    if _last.get(shape) == image:  # it comes in one frame after the other
+        _known[image] = card
+    _last[shape] = image
+    return card
+
+
+def _fixed_number(image: bytes) -> int | float | None:
+    """The number, without an exponent, in columns 11 to 30, where the standard's fixed format has it; None without one."""
+    field = image[10:30]
+    if field.translate(None, _OF_NUMBERS):
+        return None
+    try:
+        return float(field) if b"." in field else int(field)
+    except ValueError:
+        return None
 
 
 def _joined(images: Iterable[bytes]) -> list[bytes]:
@@ -194,7 +245,12 @@ def _learn(images: list[bytes]) -> list[Card]:
             keyword, value, comment = remark.rstrip(), words.rstrip(), ""
         else:
             value = int(whole) if whole else truth == "T" if truth else None
-        read.append(_new(Card, (keyword, value, comment.rstrip())))
+        comment = comment.rstrip()
+        if quote and image[10] == _QUOTE:
+            _around[image[:11] + image[image.find(b"'", 11) :]] = keyword, comment
+        elif (whole or number) and image[30] == _SPACE and _fixed_number(image) is not None:
+            _around[image[:10] + image[30:]] = keyword, comment
+        read.append(_new(Card, (keyword, value, comment)))
     _known.update(zip(images, read, strict=True))
     return read
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from avcd.errors import ArchiveError, FrameError
-from avcd.headers.archives import kind_of
+from avcd.headers.archives import FITS_SUFFIXES, kind_of
 from avcd.headers.cards import Header
 from avcd.headers.hdus import header_of
 from avcd.headers.structure import Part, read_headers
@@ -52,7 +52,7 @@ def read_header(path: Path | str) -> Header:
     'R'
     """
     name = os.fspath(path)
-    if kind_of(name) not in ("zip", "compressed"):
+    if name.endswith(FITS_SUFFIXES) or kind_of(name) not in ("zip", "compressed"):
         descriptor = os.open(name, os.O_RDONLY)
         try:
             return _first_image(read_headers(partial(os.read, descriptor), partial(_pass_over, descriptor)))

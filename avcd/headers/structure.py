@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 from avcd.errors import FrameError
 from avcd.headers.cards import CARD_BYTES, Header, read_cards
@@ -19,7 +18,7 @@ _TABLES = ("BINTABLE", "A3DTABLE", "TABLE")
 _BITS = (8, 16, 32, 64, -32, -64)
 
 
-@dataclass
+@dataclass(slots=True)
 class Part:
     """One HDU of a file.
 
@@ -37,40 +36,49 @@ class Part:
     header: Header
     start: int
     size: int = 0
+    _kind: str = ""
+    _shape: tuple[int, ...] | None = None
 
     @property
     def end(self) -> int:
         """Where the next HDU begins."""
         return self.start + padded(self.size)
 
-    @cached_property
+    @property
     def kind(self) -> str:
         """One of "image", "packed" (a tile-compressed image), "table", "groups" (random groups) or "other"."""
-        if self.number == 0:
-            return "groups" if _has_groups(self.header) else "image"
-        name = str(_value(self.header, "XTENSION") or "").strip().upper()
-        if name in ("IMAGE", "IUEIMAGE"):
-            return "image"
-        if name in _TABLES:
-            return "packed" if name != "TABLE" and _value(self.header, "ZIMAGE") is True else "table"
-        return "other"
+        self._kind = self._kind or _kind_of(self.number, self.header)
+        return self._kind
 
-    @cached_property
+    @property
     def shape(self) -> tuple[int, ...]:
         """Of the image, slowest axis first; also of a tile-compressed one. () without any."""
-        z = "Z" if self.kind == "packed" else ""
-        count = integer(self.header, f"{z}NAXIS")
-        return tuple(integer(self.header, f"{z}NAXIS{one}") for one in range(count, 0, -1))
+        if self._shape is None:
+            z = "Z" if self.kind == "packed" else ""
+            count = integer(self.header, f"{z}NAXIS")
+            self._shape = tuple([integer(self.header, f"{z}NAXIS{one}") for one in range(count, 0, -1)])
+        return self._shape
 
-    @cached_property
+    @property
     def bits(self) -> int:
         """BITPIX of the image."""
         return integer(self.header, "ZBITPIX" if self.kind == "packed" else "BITPIX")
 
-    @cached_property
+    @property
     def pixel_bytes(self) -> int:
         """How long the unpacked image is [bytes]."""
         return math.prod(self.shape) * abs(self.bits) // 8 if self.shape else 0
+
+
+def _kind_of(number: int, header: Header) -> str:
+    if number == 0:
+        return "groups" if _has_groups(header) else "image"
+    name = str(_value(header, "XTENSION") or "").strip().upper()
+    if name in ("IMAGE", "IUEIMAGE"):
+        return "image"
+    if name in _TABLES:
+        return "packed" if name != "TABLE" and _value(header, "ZIMAGE") is True else "table"
+    return "other"
 
 
 def read_parts(data: bytes) -> list[Part]:
