@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, select, update
 
+from avcd.catalog.bulk import insert_many
 from avcd.catalog.candidates import write_associations, write_masters
 from avcd.catalog.facts import lock_camera
 from avcd.catalog.models import cameras, job_inputs, jobs, products, unplanned
@@ -212,8 +213,7 @@ class _Application:
         upsert(self._connection, jobs, ("id",), rows, keep=("attempts",))
         for some in chunks([row["id"] for row in rows if row["id"] in self._jobs]):
             self._connection.execute(delete(job_inputs).where(job_inputs.c.job.in_(some)))
-        if inputs:
-            self._connection.execute(insert(job_inputs), inputs)
+        insert_many(self._connection, job_inputs, inputs)
         return added
 
     def _existing_inputs(self, missing: Iterable[ProductSpec]) -> set[str]:

@@ -27,6 +27,8 @@ from avcd.frame import (
 # The fields of a frame that have a column of the same name; cards are kept apart.
 FRAME_FIELDS = tuple(field.name for field in dataclasses.fields(Frame) if field.name not in ("cards", "header_text"))
 _COMMENTARY = frozenset({"COMMENT", "HISTORY", ""})
+_SPEC_FIELDS = tuple(field.name for field in dataclasses.fields(ProductSpec))
+_of_spec = operator.attrgetter(*_SPEC_FIELDS)
 _ABOUT = ("telescope", "instrument", "target_name", "filter", "night", "subject")
 
 
@@ -95,7 +97,7 @@ def cards_from_json(cards: Iterable[Sequence[Any]]) -> tuple[Card, ...]:
 
 def spec_to_json(spec: ProductSpec) -> dict[str, Any]:
     """A spec as plain JSON values."""
-    found = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    found: dict[str, Any] = dict(zip(_SPEC_FIELDS, _of_spec(spec), strict=True))
     found["parameters"] = dict(spec.parameters)
     found["inputs"] = [[one.role, one.id, one.origin] for one in spec.inputs]
     found["observations"] = list(spec.observations)
@@ -115,8 +117,7 @@ def spec_from_json(table: Mapping[str, Any]) -> ProductSpec:
 
 def product_to_spec(row: Mapping[str, Any], inputs: Iterable[InputRef]) -> ProductSpec:
     """The spec a product was made from."""
-    names = {field.name for field in dataclasses.fields(ProductSpec)} - {"inputs", "priority"}
-    values = {name: row[name] for name in names}
+    values = {name: row[name] for name in _SPEC_FIELDS if name not in ("inputs", "priority")}
     values["kind"], values["status"] = ProductKind(row["kind"]), ProductStatus(row["status"])
     values["observations"] = tuple(row["observations"])
     return ProductSpec(**values, inputs=tuple(inputs))

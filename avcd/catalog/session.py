@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Executable, Table, create_engine, eve
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from avcd.catalog.bulk import execute_many
 from avcd.catalog.cone import teach_sqlite
 from avcd.catalog.types import to_json
 from avcd.errors import AvcdError, ConfigError, DatabaseBusyError, StorageError
@@ -290,7 +291,8 @@ def insert_ignoring(connection: Connection, table: Table, rows: Mapping[str, Any
     """Insert rows; those that exist already, by any constraint, stay as they are. Returns how many were inserted."""
     if not rows:
         return 0
-    return connection.execute(_inserting_new(connection.dialect.name, table, None), rows).rowcount
+    many = [rows] if isinstance(rows, Mapping) else rows
+    return execute_many(connection, table, _inserting_new(connection.dialect.name, table, None), many)
 
 
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any], column: str) -> bool:
@@ -308,9 +310,9 @@ def upsert(
     """Insert rows, or overwrite those of the same ``key``; columns in ``keep`` are written on insertion only."""
     if not rows:
         return
-    first = rows if isinstance(rows, Mapping) else rows[0]
-    statement = _upserting(connection.dialect.name, table, tuple(key), tuple(first), frozenset(keep))
-    connection.execute(statement, rows)
+    many = [rows] if isinstance(rows, Mapping) else rows
+    statement = _upserting(connection.dialect.name, table, tuple(key), tuple(many[0]), frozenset(keep))
+    execute_many(connection, table, statement, many)
 
 
 # Building these statements costs more than running them, and ingestion runs them for every file.
@@ -347,7 +349,9 @@ def fetch(
     connection: Connection, statement: Executable, parameters: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """All rows of a statement as dictionaries."""
-    return [dict(row) for row in connection.execute(statement, parameters).mappings()]
+    found = connection.execute(statement, parameters)
+    names = tuple(found.keys())
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def fetch_first(connection: Connection, statement: Executable) -> dict[str, Any] | None:
