@@ -6,6 +6,7 @@ Names follow ObsCore where it has one.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -448,6 +449,20 @@ def canonical_json(value: Any) -> str:
     return _CANONICAL.encode(value)
 
 
+class Parameters(dict[str, Any]):
+    """Parameters that many products share and nothing changes any more: their JSON is written once."""
+
+    @functools.cached_property
+    def json(self) -> str:
+        """As `canonical_json`."""
+        return canonical_json(dict(self))
+
+
+def parameters_json(parameters: Mapping[str, Any]) -> str:
+    """`canonical_json` of a product's parameters."""
+    return parameters.json if isinstance(parameters, Parameters) else canonical_json(dict(parameters))
+
+
 def product_identity(
     kind: str, recipe: str, version: int, parameters: Mapping[str, Any], inputs: tuple[InputRef, ...]
 ) -> str:
@@ -465,9 +480,11 @@ def product_identity(
     str
         64 hexadecimal digits.
     """
-    ordered = sorted((one.role, one.id) for one in inputs)
-    text = canonical_json([kind, recipe, version, dict(parameters), ordered])
-    return hashlib.sha256(text.encode()).hexdigest()
+    head, tail = (
+        canonical_json([kind, recipe, version])[:-1],
+        canonical_json(sorted((one.role, one.id) for one in inputs)),
+    )
+    return hashlib.sha256(f"{head},{parameters_json(parameters)},{tail}]".encode()).hexdigest()
 
 
 class MaskBit(IntFlag):

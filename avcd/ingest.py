@@ -81,14 +81,14 @@ def read_path(drop: Drop, relative_path: str, profiles: Profiles, limits: Limits
     ConfigError
         The drop directory's profile or site does not exist.
     """
-    path = drop.base / relative_path
+    path = f"{drop.base}/{relative_path}"
     before = _stat(path)
     if before is None:
         return PathReading(relative_path, settled=True)
     if not stat.S_ISREG(before.st_mode):
         reading = _without_content(relative_path, "not a regular file")
     else:
-        reading = _read(path, relative_path, profiles, limits, drop)
+        reading = _read(Path(path), relative_path, profiles, limits, drop)
         after = _stat(path)
         if after is None or _identity(before) != _identity(after):
             return PathReading(relative_path, settled=False)
@@ -273,9 +273,9 @@ def _without_content(relative_path: str, reason: str, status: FrameStatus = Fram
     return FileReading(relative_path=relative_path, members=(member,))
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _stat(path: str) -> os.stat_result | None:
     try:
-        return path.stat()
+        return os.stat(path)  # noqa: PTH116 - a third of the time of a Path's own
     except FileNotFoundError:
         return None
 

@@ -8,13 +8,15 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import event, inspect
 
 from avcd.catalog import Catalog
-from avcd.catalog.models import metadata
+from avcd.catalog.bulk import insert_many
+from avcd.catalog.models import frames, metadata
+from avcd.catalog.rows import frame_to_row
 from avcd.catalog.session import _alembic, _versions
 from avcd.errors import ConfigError, DatabaseBusyError, StorageError
-from catalogue import make_frame, record
+from catalogue import CAMERA, make_frame, record
 
 
 def test_the_migrations_make_exactly_the_models(catalog):
@@ -191,3 +193,27 @@ def test_a_deadlock_is_tried_again(emptied_postgresql):
     assert len(tries) >= 3  # the loser tries again, and may lose once more
     assert catalog.revision("T20/CCD") == catalog.revision("T5/CCD") == 21
     catalog.close()
+
+
+def test_a_group_is_found_by_its_own_index_however_few_frames_have_one(tmp_path):
+    """SQLite's samples once made it look through all frames of a camera for the few of a session."""
+    catalog = Catalog(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
+    catalog.upgrade()
+    rows = [
+        {**frame_to_row(make_frame(f"f{number}", obs_id=None)), "id": f"{number:064x}", "first_seen": 0.0}
+        for number in range(3000)
+    ]
+    catalog.write(lambda connection: insert_many(connection, frames, rows))
+    catalog.analyse()
+    said: list[str] = []
+
+    def explain(connection, _cursor, statement, parameters, *_):
+        if statement.startswith("SELECT") and "FROM frame" in statement:
+            found = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            said.extend(row[3] for row in found)
+
+    event.listen(catalog.engine, "before_cursor_execute", explain)
+    assert catalog.snapshot(CAMERA, frozenset({"some-session"})).frames == ()
+    catalog.close()
+    assert any("ix_frame_session_id" in one for one in said)
+    assert not any("ix_frame_camera" in one for one in said)

@@ -15,6 +15,13 @@ _Row = Mapping[str, Any]
 
 def insert_many(connection: Connection, table: Table, rows: Sequence[_Row]) -> None:
     """Insert rows, all with the same columns."""
+    if rows and connection.dialect.name == "postgresql":
+        columns = tuple(rows[0])
+        sql, processes = _unnesting(connection.dialect, table, columns)
+        values = [[row[name] for row in rows] for name in columns]
+        stored = [list(map(one, some)) if one else some for one, some in zip(processes, values, strict=True)]
+        connection.exec_driver_sql(sql, tuple(stored))
+        return
     execute_many(connection, table, _inserting(table), rows)
 
 
@@ -41,8 +48,20 @@ def _inserting(table: Table) -> Any:
     return insert(table)
 
 
+@functools.lru_cache(maxsize=64)
+def _unnesting(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> tuple[str, tuple[Any, ...]]:
+    """One insertion of all rows, column by column, which PostgreSQL takes in a fifth of the time; and what stores each column."""
+    write = dialect.identifier_preparer
+    arrays = ", ".join(f"%s::{table.c[name].type.compile(dialect=dialect)}[]" for name in columns)
+    names = ", ".join(write.quote(name) for name in columns)
+    sql = f"INSERT INTO {write.format_table(table)} ({names}) SELECT * FROM unnest({arrays})"
+    return sql, tuple(table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns)
+
+
 @functools.lru_cache(maxsize=256)
-def _prepared(dialect: Dialect, table: Table, statement: Any, columns: tuple[str, ...]) -> tuple[str, Callable[[_Row], Any]]:
+def _prepared(
+    dialect: Dialect, table: Table, statement: Any, columns: tuple[str, ...]
+) -> tuple[str, Callable[[_Row], Any]]:
     """The statement as the driver takes it, and what makes its parameters of a row."""
     compiled = statement.compile(dialect=dialect, column_keys=list(columns))
     defaults = {one.name: one.default.arg for one in compiled.insert_prefetch}

@@ -50,6 +50,12 @@ def _json() -> Any:
     return Field(sa_type=json_column())
 
 
+def _given(name: str) -> Index:
+    """An index of the frames in which a value is given."""
+    given = text(f"{name} IS NOT NULL")
+    return Index(f"ix_frame_{name}", name, sqlite_where=given, postgresql_where=given)
+
+
 class File(_Base, table=True):
     """One path below a root, or one member of the archive at that path (``member`` "" is the file itself)."""
 
@@ -94,6 +100,10 @@ class FrameRow(_Base, table=True):
         Index("ix_frame_filter", "filter", "t_min"),
         Index("ix_frame_image_type", "image_type", "t_min"),
         Index("ix_frame_night", "night", "t_min"),
+        # Without the frames of no group: with them, SQLite takes an index for one of few values, and looks through a camera.
+        _given("exposure_id"),
+        _given("obs_id"),
+        _given("session_id"),
     )
 
     id: str = _key()
@@ -110,7 +120,7 @@ class FrameRow(_Base, table=True):
     telescope: str | None = _maybe_text()
     instrument: str | None = _maybe_text()
     detector: str | None = _maybe_text()
-    exposure_id: str | None = _maybe_text(index=True)
+    exposure_id: str | None = _maybe_text()
     site: str | None = _maybe_text()
     site_longitude_deg: float | None = _maybe_number()
     target_name: str | None = _maybe_text()
@@ -146,8 +156,8 @@ class FrameRow(_Base, table=True):
     sequence_total: int | None = None
     calibration: list[str] = _json()
     bias_included: bool | None = None
-    obs_id: str | None = _maybe_text(index=True)
-    session_id: str | None = _maybe_text(index=True)
+    obs_id: str | None = _maybe_text()
+    session_id: str | None = _maybe_text()
     product_id: str | None = _maybe_text()
     warnings: list[str] = _json()
     sources: dict[str, str] = _json()

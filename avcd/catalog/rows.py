@@ -22,6 +22,7 @@ from avcd.frame import (
     ProductSpec,
     ProductStatus,
     canonical_json,
+    parameters_json,
 )
 
 # The fields of a frame that have a column of the same name; cards are kept apart.
@@ -105,6 +106,13 @@ def spec_to_json(spec: ProductSpec) -> dict[str, Any]:
     return found
 
 
+def _spec_text(spec: ProductSpec) -> JsonText:
+    """The canonical JSON of a spec."""
+    rest = canonical_json({**spec_to_json(spec), "parameters": None})
+    # Within a text, JSON would write its quotes otherwise: this stands there once.
+    return JsonText(rest.replace('"parameters":null', f'"parameters":{parameters_json(spec.parameters)}'))
+
+
 def spec_from_json(table: Mapping[str, Any]) -> ProductSpec:
     """The spec that `spec_to_json` wrote."""
     values = dict(table)
@@ -125,8 +133,7 @@ def product_to_spec(row: Mapping[str, Any], inputs: Iterable[InputRef]) -> Produ
 
 def job_to_row(camera: str, planned: ProductSpec | Blocked) -> dict[str, Any]:
     """The columns of a job that the plan decides; ``digest`` is over all of them."""
-    # Written once: for the column and for the digest.
-    spec = JsonText(canonical_json(spec_to_json(planned))) if isinstance(planned, ProductSpec) else None
+    spec = _spec_text(planned) if isinstance(planned, ProductSpec) else None  # for the column and for the digest
     row: dict[str, Any] = {
         "id": planned.id,
         "camera": camera,

@@ -5,6 +5,7 @@ Most cards of a night stand in all its frames: each is parsed once and then know
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -106,7 +107,7 @@ class Header:
             for number, one in enumerate(found):
                 if one is None:
                     made = found[number] = _text_of(self.cards[number])
-                    if self.images[number]:
+                    if self.images[number] in _known:  # and may come again
                         _texts[self.images[number]] = made
         arrays, members, contents = zip(*found, strict=True) if found else ((), (), ())
         said = list(filter(None, members))
@@ -123,18 +124,25 @@ class Header:
 def _text_of(card: Card) -> tuple[str, str, str]:
     """As JSON ``["KEY",value,"comment"]``, ``"KEY":value`` but for commentary, and ``["KEY",value]`` where it counts."""
     keyword, value, comment = card
-    name = _quoted(keyword)
     if isinstance(value, str):
         text = _quoted(value)
     elif value is None or isinstance(value, bool):
         text = _LITERALS[value]
     else:
         text = repr(value)
-    return (
-        f"[{name},{text},{_quoted(comment)}]",
-        "" if keyword in COMMENTARY else f"{name}:{text}",
-        f"[{name},{text}]" if is_content(card) else "",
-    )
+    if keyword == "COMMENT":  # some count, and some do not
+        name = _quoted(keyword)
+        return f"[{name},{text},{_quoted(comment)}]", "", f"[{name},{text}]" if is_content(card) else ""
+    name, before, after, is_member, counts = _frame_of(keyword, comment)
+    return f"{before}{text}{after}", f"{name}:{text}" if is_member else "", f"{before}{text}]" if counts else ""
+
+
+@functools.lru_cache(maxsize=4096)
+def _frame_of(keyword: str, comment: str) -> tuple[str, str, str, bool, bool]:
+    """What stands around a value in JSON, whether the header's object has it, and whether it counts for the identity."""
+    name = _quoted(keyword)
+    counts = is_content(Card(keyword, None))
+    return name, f"[{name},", f",{_quoted(comment)}]", keyword not in COMMENTARY, counts
 
 
 def read_cards(block: bytes) -> Header:

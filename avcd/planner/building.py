@@ -18,6 +18,7 @@ from avcd.frame import (
     ImageType,
     InputRef,
     Master,
+    Parameters,
     Plan,
     ProductFact,
     ProductKind,
@@ -97,6 +98,7 @@ class PlanBuilder:
         self.pool = Pool(one for kind in self.candidates.values() for one in kind)
         self._unusable: dict[str, tuple[str, str]] = {}  # slot to the id of what may not fill it, and why
         self._reasons: dict[tuple[Any, ...], str] = {}
+        self._shared: dict[tuple[Any, ...], Parameters] = {}
         self._in_slot: dict[str, list[ProductFact]] = {}
         for fact in sorted(self.snapshot.products.values(), key=lambda one: (one.published, one.id)):
             self._in_slot.setdefault(fact.slot, []).append(fact)
@@ -224,12 +226,7 @@ class PlanBuilder:
         """
         recipe = self.recipe(kind)
         refs = tuple(sorted(set(inputs), key=lambda one: (one.role, one.id)))
-        parameters = {**recipe.parameters, **{key: value for key, value in (values or {}).items() if value is not None}}
-        corrected = self._corrected(refs)
-        if corrected:
-            parameters["corrected"] = corrected  # the product says what its frames' headers do not
-        if status is ProductStatus.PROVISIONAL:
-            parameters["provisional"] = True  # the product says so in itself, so it is another one than the final
+        parameters = self._parameters(recipe, values or {}, self._corrected(refs), status)
         identity = product_identity(kind, recipe.name, recipe.version, parameters, refs)
         if not self.usable(identity):
             self._unusable[slot] = identity, "rejected" if identity in self.snapshot.rejected else "its job died"
@@ -256,6 +253,20 @@ class PlanBuilder:
             **about,
         )
         return found
+
+    def _parameters(
+        self, recipe: Recipe, values: Mapping[str, Any], corrected: list[str], status: ProductStatus
+    ) -> Parameters:
+        """A recipe's parameters with what else shapes the pixels; the same object for all products that share them."""
+        key = recipe.name, status, repr(values), tuple(corrected)
+        if key not in self._shared:
+            found = {**recipe.parameters, **{name: value for name, value in values.items() if value is not None}}
+            if corrected:
+                found["corrected"] = corrected  # the product says what its frames' headers do not
+            if status is ProductStatus.PROVISIONAL:
+                found["provisional"] = True  # the product says so in itself, so it is another one than the final
+            self._shared[key] = Parameters(found)
+        return self._shared[key]
 
     def drop(self, identity: str) -> None:
         """Take back a product, and what was to be made from it alone."""
