@@ -154,7 +154,12 @@ def _by_stars(base: RegistrationInput, one: RegistrationInput) -> Registration |
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     hypotheses = 0.5 * _LARGEST_SCALE_CHANGE * 2 * (len(ours) * (len(ours) - 1)) * (len(theirs) * (len(theirs) - 1))
     sure = unlikely_by_chance(
-        len(first) - 2, len(ours) - 2, len(theirs), float(one.data.shape[0] * one.data.shape[1]), _MATCH_PX, guesses=max(hypotheses, 1.0)
+        len(first) - 2,
+        len(ours) - 2,
+        len(theirs),
+        float(one.data.shape[0] * one.data.shape[1]),
+        _MATCH_PX,
+        guesses=max(hypotheses, 1.0),
     )
     if len(first) < 3 or not sure or abs(scale - 1) > _LARGEST_SCALE_CHANGE:
         return None

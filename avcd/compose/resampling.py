@@ -163,12 +163,16 @@ def resample_block(
     first = rows[0] + (0.5 / times - 0.5), columns[0] + (0.5 / times - 0.5)
     step = 1 / times if times > 1 else float(every)
     if times > 1 and every > 1:
-        return _put(_thinned(resample_block(data, mask, uncertainty, pixels, rows, columns, way, 1, edges), every), into)
+        return _put(
+            _thinned(resample_block(data, mask, uncertainty, pixels, rows, columns, way, 1, edges), every), into
+        )
     margin = _LOBES if way.interpolation == "lanczos3" else 1
     last = first[0] + step * (height * times - 1), first[1] + step * (width * times - 1)
     window = pixels.window((first[0], last[0]), (first[1], last[1]), data.shape, margin)
     cut = _Cut.of(data, mask, uncertainty, window)
-    found = into if into is not None and times == 1 else _blank((height * times, width * times), cut.variance is not None)
+    found = (
+        into if into is not None and times == 1 else _blank((height * times, width * times), cut.variance is not None)
+    )
     if window[0] < window[1]:
         places = (first[0], step, first[1], step)
         if way.compiled is not None:

@@ -21,7 +21,9 @@ METHODS = ("mean", "median", "sum")
 _MOST_ROWS = 64
 _FEWEST_ROWS = 4
 _SAMPLED_ROWS = 256  # of the grid, brought onto it at once where only some are looked at
-_BYTES_PER_VALUE = 12  # of a frame's pixel in a strip: value, variance, mask; the window of one frame is little beside all of them
+_BYTES_PER_VALUE = (
+    12  # of a frame's pixel in a strip: value, variance, mask; the window of one frame is little beside all of them
+)
 _PLAIN_COPIES = 4  # of them where loops are not compiled
 _SAMPLES = 250_000  # enough to tell a background to a hundredth of its noise
 # Stars' cores differ by more than noise from frame to frame, as seeing and the grid move light about.
