@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from avcd.cli import (
+    atlas,
     badpix,
     composing,
     details,
@@ -48,7 +49,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     commands = (homes, service, lists, details, outlook, judgement, files, targets, plots)
-    for part in (*commands, processing, badpix, solving, stars, quality, composing, pictures, upkeep):
+    for part in (*commands, processing, badpix, solving, stars, quality, composing, pictures, atlas, upkeep):
         part.register(app)
     return app
 

@@ -1,4 +1,4 @@
-"""Commands that make pictures of files, without a home: rgb, preview, continuum, hips."""
+"""Commands that make pictures of files, without a home: rgb, preview, continuum."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ class _Form(StrEnum):
     FITS = "fits"
 
 
-class _Frame(StrEnum):
-    EQUATORIAL = "equatorial"
-    GALACTIC = "galactic"
-
-
 PictureOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="OUT", help="The picture to write: .png, .jpg, .tiff, .fits.")
 ]
@@ -57,7 +52,6 @@ def register(app: typer.Typer) -> None:
     app.command("rgb")(rgb)
     app.command("preview")(preview)
     app.command("continuum")(continuum)
-    app.command("hips")(hips)
 
 
 def rgb(
@@ -201,40 +195,4 @@ def continuum(
         "continuum",
         lambda file, path: (plan_continuum(file, second, path, factor, match, session.memory_bytes), ()),
     )
-    session.end()
-
-
-def hips(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE…", help="FITS images with world coordinates, or pictures of avcd rgb."),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The directory of the survey.")],
-    frame: Annotated[_Frame, typer.Option("--frame", help="The coordinates of the tiles.")] = _Frame.EQUATORIAL,
-    order: Annotated[
-        int | None,
-        typer.Option("--order", min=0, max=20, help="Of the finest tiles; else that of the finest image."),
-    ] = None,
-    title: Annotated[
-        str | None, typer.Option("--title", help="What an atlas calls it; else the directory's name.")
-    ] = None,
-    force: ForceOption = False,
-) -> None:
-    """Make a HiPS of images: tiles of every resolution that Aladin shows on the sky. Several images make one survey."""
-    from avcd.standalone.outputs import Done
-    from avcd.standalone.surveys import PICTURES, Survey, make_survey
-
-    session = start_session(force)
-    drawn = [one for one in paths if one.suffix.lower() in PICTURES]
-    files = session.open_all([one for one in paths if one not in drawn])
-    if drawn and files:
-        raise UsageError("name FITS images or pictures, not both: their tiles are of different kinds")
-    if not session.failed:
-        survey = Survey(files, drawn, out, frame.value, order, title or out.name)
-        done, notes = make_survey(survey, force=force)
-        for text in notes:
-            session.warn(text)
-        if done is Done.ALREADY:
-            session.warn(f"{out} is there already, made of the same images in the same way; --force makes it again")
-        typer.echo(out)
     session.end()

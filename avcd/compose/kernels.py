@@ -114,17 +114,17 @@ def interpolate(
             if (i >= before) & (j >= before) & (i + taps - before <= width) & (j + taps - before <= height):
                 if taps == 2:
                     # Indices without a sign are not looked at for counting from the end.
-                    p, q = np.uintp(j), np.uintp(i)
-                    down, along_row = p + _NEXT, q + _NEXT
+                    first, side = np.uintp(j), np.uintp(i)
+                    second, beside = first + _NEXT, side + _NEXT
                     found = _NO_BITS
                     if has_mask:
-                        found = mask[p, q] | mask[p, along_row] | mask[down, q] | mask[down, along_row]
+                        found = mask[first, side] | mask[first, beside] | mask[second, side] | mask[second, beside]
                     if found == 0:
                         value = (
-                            data[p, q] * ((_ONE - right) * (_ONE - up))
-                            + data[p, along_row] * (right * (_ONE - up))
-                            + data[down, q] * ((_ONE - right) * up)
-                            + data[down, along_row] * (right * up)
+                            data[first, side] * ((_ONE - right) * (_ONE - up))
+                            + data[first, beside] * (right * (_ONE - up))
+                            + data[second, side] * ((_ONE - right) * up)
+                            + data[second, beside] * (right * up)
                         )
                         complete = True
                 elif taps == 1:
@@ -133,18 +133,18 @@ def interpolate(
                         complete = True
                 else:
                     bad = _NO_BITS
-                    p, q = np.uintp(j - before), np.uintp(i - before)
+                    first, side = np.uintp(j - before), np.uintp(i - before)
                     if has_mask:
                         for m in range(taps):
                             for n in range(taps):
-                                bad |= mask[p + np.uintp(m), q + np.uintp(n)]
+                                bad |= mask[first + np.uintp(m), side + np.uintp(n)]
                     if bad & unusable == 0:
                         across = table[int(np.float64(right) * steps + 0.5)]
                         down = table[int(np.float64(up) * steps + 0.5)]
                         for m in range(taps):
                             line = _ZERO
                             for n in range(taps):
-                                line += across[n] * data[p + np.uintp(m), q + np.uintp(n)]
+                                line += across[n] * data[first + np.uintp(m), side + np.uintp(n)]
                             value += down[m] * line
                         complete = bad == 0
                         if not complete:
@@ -167,13 +167,13 @@ def interpolate(
                     if taps == 1:
                         spread[r, c] = variance[j, i] * area * area
                     else:
-                        p, q = np.uintp(j), np.uintp(i)
+                        first, side = np.uintp(j), np.uintp(i)
                         spread[r, c] = (
                             (
-                                variance[p, q] * ((_ONE - right) * (_ONE - up))
-                                + variance[p, q + _NEXT] * (right * (_ONE - up))
-                                + variance[p + _NEXT, q] * ((_ONE - right) * up)
-                                + variance[p + _NEXT, q + _NEXT] * (right * up)
+                                variance[first, side] * ((_ONE - right) * (_ONE - up))
+                                + variance[first, side + _NEXT] * (right * (_ONE - up))
+                                + variance[first + _NEXT, side] * ((_ONE - right) * up)
+                                + variance[first + _NEXT, side + _NEXT] * (right * up)
                             )
                             * area
                             * area

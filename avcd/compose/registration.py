@@ -174,10 +174,14 @@ def _by_correlation(base: RegistrationInput, one: RegistrationInput) -> Registra
         return Registration(
             "failed", warning="no world coordinates, no matching stars, another size than the reference"
         )
-    planes = (None if plane is None else np.asarray(plane[:]) for plane in (base.data, base.mask, one.data, one.mask))
-    shift, likeness = correlate(*planes)
+    (data, mask), (other, other_mask) = (_pixels(base), _pixels(one))
+    shift, likeness = correlate(data, mask, other, other_mask)
     if shift is None:
         text = f"no world coordinates, no matching stars, no certain correlation (best {likeness:.2f})"
         return Registration("failed", warning=text)
     text = f"registered by correlation alone (coefficient {likeness:.2f}): shift only, no rotation"
     return Registration("correlation", np.column_stack([np.eye(2), shift]), warning=text)
+
+
+def _pixels(one: RegistrationInput) -> tuple[np.ndarray, np.ndarray | None]:
+    return np.asarray(one.data[:]), None if one.mask is None else np.asarray(one.mask[:])
