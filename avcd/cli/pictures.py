@@ -107,6 +107,7 @@ def rgb(
     from avcd.errors import ProcessingError
     from avcd.frame import ProductKind
     from avcd.standalone.colouring import plan_composite
+    from avcd.standalone.events import open_images_or_bands
     from avcd.standalone.planning import recipe_of
 
     session = start_session(force, mem_limit)
@@ -130,7 +131,7 @@ def rgb(
     recipe = recipe_of(ProductKind.RGB, [*given, *(changes or ())])
     mix["composite"] = "" if any(mix.values()) else palette or "auto"
     names = [one.strip() for one in filters.split(",")] if filters else []
-    files = session.open_all(paths)
+    files = session.open_all(paths, open_images_or_bands)
     if not session.failed:  # a picture without one of its filters would be another than was asked for
         also = [one.value for one in forms or ()]
         session.run_one(out, lambda: (plan_composite(files, names, out, also, recipe, mix, session.memory_bytes), ()))
