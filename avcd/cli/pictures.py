@@ -61,7 +61,10 @@ def rgb(
     palette: Annotated[
         str | None,
         typer.Option(
-            "--palette", "-p", metavar="NAME", help="auto, sho, hoo, natural, jwst-nircam …, or R/G/B: three filters."
+            "--palette",
+            "-p",
+            metavar="NAME",
+            help="auto, sho, hoo, natural, span, components, jwst-nircam …, or R/G/B: three filters.",
         ),
     ] = None,
     red: Annotated[
@@ -92,6 +95,27 @@ def rgb(
     balance: Annotated[
         _Balance | None, typer.Option("--white", help="What is white: the typical star, all light together, nothing.")
     ] = None,
+    clahe: Annotated[
+        float | None,
+        typer.Option(
+            "--clahe",
+            min=1,
+            metavar="LIMIT",
+            help="Equalise local contrast, at most LIMIT times as steep; 2 is moderate.",
+        ),
+    ] = None,
+    unsharp: Annotated[
+        str | None,
+        typer.Option(
+            "--unsharp", metavar="RADIUS:AMOUNT", help="Sharpen: what a blur of RADIUS px takes, added AMOUNT times."
+        ),
+    ] = None,
+    enhance_stars: Annotated[
+        float | None,
+        typer.Option(
+            "--enhance-stars", min=0, metavar="FACTOR", help="Stars' light times FACTOR; below 1 they step back."
+        ),
+    ] = None,
     forms: Annotated[
         list[_Form] | None, typer.Option("--also", help="Write this form too, beside OUT; may be repeated.")
     ] = None,
@@ -103,6 +127,7 @@ def rgb(
 
     Which filter goes where is chosen by wavelength, or named by a palette or a mix.
     """
+    from avcd.compose.enhancing import Enhancement
     from avcd.compose.mixing import choose_mix
     from avcd.errors import ProcessingError
     from avcd.frame import ProductKind
@@ -129,12 +154,20 @@ def rgb(
     }
     given = [f"{name}={value}" for name, value in values.items() if value is not None]
     recipe = recipe_of(ProductKind.RGB, [*given, *(changes or ())])
+    enhanced = {"clahe": clahe, "unsharp": unsharp, "enhance_stars": enhance_stars}
+    more = {name: f"{value}" for name, value in enhanced.items() if value is not None}
+    try:
+        Enhancement.of({**recipe.parameters, **more})
+    except ProcessingError as error:
+        raise UsageError(str(error)) from None
     mix["composite"] = "" if any(mix.values()) else palette or "auto"
     names = [one.strip() for one in filters.split(",")] if filters else []
     files = session.open_all(paths, open_images_or_bands)
     if not session.failed:  # a picture without one of its filters would be another than was asked for
         also = [one.value for one in forms or ()]
-        session.run_one(out, lambda: (plan_composite(files, names, out, also, recipe, mix, session.memory_bytes), ()))
+        session.run_one(
+            out, lambda: (plan_composite(files, names, out, also, recipe, mix | more, session.memory_bytes), ())
+        )
     session.end()
 
 
