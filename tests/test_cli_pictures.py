@@ -174,6 +174,14 @@ def test_a_survey_is_made_once_of_images_or_of_a_picture(call, night, tmp_path):
     assert "not both" in call("hips", "plain.png", "B.fits", "-o", "none").err
 
 
+def test_a_picture_of_principal_components_names_its_weights(call, night, tmp_path):
+    said = call("rgb", "B.fits", "V.fits", "R.fits", "--palette", "components", "-o", "pca.png")
+    assert said.code == 0, said.err
+    record = json.loads((tmp_path / "pca.json").read_text())
+    assert set(record["done"]["channels"]["green"]) == {"B", "V", "R"}
+    assert 0.3 < record["done"]["variance"]["red"] <= 1
+
+
 def test_a_picture_is_enhanced_where_that_is_asked_for_and_never_a_scientific_one(call, night, tmp_path):
     words = ["rgb", "B.fits", "V.fits", "R.fits", "-o", "m1.png", "--also", "fits"]
     assert call(*words).code == 0

@@ -130,8 +130,8 @@ def choose_mix(composite: str, names: Sequence[str]) -> Mix | None:
     """
     known = order_by_wavelength(names)
     if composite == COMPONENTS:
-        every = _mean(sorted(names))
-        return Mix(dict.fromkeys(COLOURS, every), components=True) if len(every) >= len(COLOURS) else None
+        every = sorted(names)
+        return Mix(dict.fromkeys(COLOURS, _mean(every)), components=True) if len(every) >= len(COLOURS) else None
     if composite in SCIENCE:
         return _of_windows(SCIENCE[composite], known)
     if composite in _KINDS:

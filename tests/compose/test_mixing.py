@@ -143,3 +143,8 @@ def test_components_are_of_all_filters_and_of_three_at_least():
     assert found.components
     assert set(found.filters) == {"x", "r", "g"}
     assert choose_mix("components", ("r", "g")) is None
+
+
+@pytest.mark.parametrize("name", composites())
+def test_no_filters_make_nothing(name):
+    assert choose_mix(name, ()) is None
