@@ -20,7 +20,8 @@ from avcd.errors import ConfigError
 CONFIG_NAME = "avcd.toml"
 # What avcd.compose.mixing knows by name.
 COMPOSITES = (
-    "auto", "broadband", "narrowband", "wavelength", "lrgb", "natural", "sho", "hoo", "hos", "jwst-nircam", "jwst-ceers",
+    "auto", "broadband", "narrowband", "wavelength", "span", "components", "star-formation",
+    "stellar-population", "agn", "dust", "lrgb", "natural", "sho", "hoo", "hos", "jwst-nircam", "jwst-ceers",
     "jwst-jades", "jwst-miri", "hst-acs", "hst-uvis", "hst-uvis-lines", "hst-ir", "panstarrs", "ztf", "sdss", "decam",
     "euclid", "2mass", "chandra", "rgb",
 )  # fmt: skip

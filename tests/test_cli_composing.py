@@ -137,10 +137,13 @@ def test_images_without_world_coordinates_are_named(call, tmp_path):
     assert "m42-1.fits: no world coordinates; solve first" in found.err
 
 
-@pytest.mark.parametrize("engine", ["swarp", "montage"])
-def test_another_program_adds_up(call, tmp_path, engine):
+@pytest.mark.parametrize("by", ["swarp", "montage", "montage's programs"])
+def test_another_program_adds_up(call, tmp_path, by, monkeypatch):
+    engine = by.split("'")[0]
+    if by != engine:
+        monkeypatch.setattr(engines, "_package", lambda: None)
     if not engines.is_installed(engine):
-        pytest.skip(f"{engine} is not installed (Debian's package {engine})")
+        pytest.skip(f"{engine} is not installed (Debian's package {engine}, or the extra montage)")
     found = call("mosaic", "panel-1.fits", "panel-2.fits", "--engine", engine, "-o", "x.fits")
     assert found.code == 0, found.err
     content = read_image_product(tmp_path / "x.fits")
@@ -148,8 +151,22 @@ def test_another_program_adds_up(call, tmp_path, engine):
     assert engine in "".join(content.header["HISTORY"])
 
 
-def test_an_engine_that_is_not_there_is_named_with_its_package(call, monkeypatch):
+@pytest.mark.parametrize(("engine", "how"), [("swarp", "apt-get install swarp"), ("montage", "avcd[montage]")])
+def test_an_engine_that_is_not_there_is_named_with_its_package(call, monkeypatch, engine, how):
     monkeypatch.setattr(engines.shutil, "which", lambda name: None)
-    found = call("mosaic", "panel-1.fits", "panel-2.fits", "--engine", "swarp", "-o", "x.fits")
+    monkeypatch.setattr(engines, "_package", lambda: None)
+    found = call("mosaic", "panel-1.fits", "panel-2.fits", "--engine", engine, "-o", "x.fits")
     assert found.code == 1
-    assert "apt-get install swarp" in found.err
+    assert how in found.err
+
+
+def test_a_step_of_montage_that_fails_is_told_with_what_it_says(call, monkeypatch):
+    class Broken:
+        @staticmethod
+        def mImgtbl(*_):  # noqa: N802
+            return {"status": "1", "msg": "Can't open copy file"}
+
+    monkeypatch.setattr(engines, "_package", lambda: Broken)
+    found = call("mosaic", "panel-1.fits", "panel-2.fits", "--engine", "montage", "-o", "x.fits")
+    assert found.code == 1
+    assert "mImgtbl failed: Can't open copy file" in found.err

@@ -172,3 +172,25 @@ def test_a_survey_is_made_once_of_images_or_of_a_picture(call, night, tmp_path):
     Image.new("RGB", (30, 30)).save("plain.png")
     assert "avcd rgb writes pictures that do" in call("hips", "plain.png", "-o", "none").err
     assert "not both" in call("hips", "plain.png", "B.fits", "-o", "none").err
+
+
+def test_a_picture_of_principal_components_names_its_weights(call, night, tmp_path):
+    said = call("rgb", "B.fits", "V.fits", "R.fits", "--palette", "components", "-o", "pca.png")
+    assert said.code == 0, said.err
+    record = json.loads((tmp_path / "pca.json").read_text())
+    assert set(record["done"]["channels"]["green"]) == {"B", "V", "R"}
+    assert 0.3 < record["done"]["variance"]["red"] <= 1
+
+
+def test_a_picture_is_enhanced_where_that_is_asked_for_and_never_a_scientific_one(call, night, tmp_path):
+    words = ["rgb", "B.fits", "V.fits", "R.fits", "-o", "m1.png", "--also", "fits"]
+    assert call(*words).code == 0
+    said = call(*words, "--clahe", "2", "--unsharp", "2:0.5", "--enhance-stars", "1.3")
+    assert said.code == 0, said.err
+    record = json.loads((tmp_path / "m1.json").read_text())
+    assert set(record["done"]["enhancement"]) == {"clahe", "unsharp", "stars"}
+    assert "enhanced by clahe: limit 2" in str(fits.getheader("m1.fits")["HISTORY"])
+    refused = call(*words, "--mode", "scientific", "--clahe", "2")
+    assert refused.code == 2
+    assert "as it was measured" in refused.err
+    assert call(*words, "--unsharp", "0").code == 2

@@ -310,3 +310,25 @@ def test_the_same_seed_makes_the_same_night(tmp_path):
     assert [frame.data for frame in one.frames] == [frame.data for frame in two.frames]
     index = json.loads((one.truth / "truth.json").read_text(encoding="utf-8"))
     assert len(index["frames"]) == len(one.frames)
+
+
+def test_the_catalogue_makes_a_survey_of_what_serves(night, capsys, tmp_path, monkeypatch):
+    home, _, _ = night
+    call = Call(capsys)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AVCD_HOME", str(home.path))
+    made = call("hips", "-o", "red", "--order", "4", "--filter", "Red", "--where", "exposure_s > 0")
+    assert made.code == 0, made.err
+    said = (tmp_path / "red" / "properties").read_text()
+    assert "hips_release_date    = 20" in said
+    assert (tmp_path / "red" / "Moc.fits").is_file()
+    assert (
+        "is there already"
+        in call("hips", "-o", "red", "--order", "4", "--filter", "Red", "--where", "exposure_s > 0").err
+    )
+    pictures = call("hips", "-o", "colours", "--order", "4", "--type", "rgb")
+    assert pictures.code == 0, pictures.err
+    assert list((tmp_path / "colours" / "Norder4").rglob("*.png"))
+    assert "nothing in the catalogue" in call("hips", "-o", "none", "--filter", "Ha").err
+    assert "not of preview" in call("hips", "-o", "none", "--type", "preview").err
+    assert "leave the files out" in call("hips", "x.fits", "-o", "none", "--filter", "Ha").err

@@ -102,3 +102,11 @@ def test_what_an_earlier_comparison_said_holds_no_more(bench):  # noqa: F811
     output, _ = bench.run(bench.claim(ProductKind.STACK, *inputs, leave_out=["clouds"]))
     assert output.metrics["frames_used"] == 2
     assert not any("clouds" in one for one in output.warnings)
+
+
+def test_what_a_stack_scales_by_is_what_its_frames_are_judged_by_beside_the_reference(bench):  # noqa: F811
+    inputs = [reduced(bench, f"a-{seed}", light, seed=seed) for seed, light in ((1, 0.8), (2, 1.0), (3, 1.0), (4, 0.4))]
+    output, _ = bench.run(bench.claim(ProductKind.STACK, *inputs))
+    judged = {identity.rstrip("0"): figures["transparency"] for identity, figures in output.input_metrics.items()}
+    assert judged["a-1"] == pytest.approx(0.8, abs=0.03)
+    assert output.metrics["least_transparency"] == pytest.approx(judged["a-4"] / judged["a-1"], rel=0.04)

@@ -13,7 +13,9 @@ from typing import Annotated
 import typer
 
 from avcd.cli import (
+    atlas,
     badpix,
+    binning,
     composing,
     details,
     files,
@@ -48,7 +50,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     commands = (homes, service, lists, details, outlook, judgement, files, targets, plots)
-    for part in (*commands, processing, badpix, solving, stars, quality, composing, pictures, upkeep):
+    for part in (*commands, processing, badpix, solving, stars, quality, composing, pictures, binning, atlas, upkeep):
         part.register(app)
     return app
 

@@ -80,13 +80,15 @@ class Session:
             raise UsageError(f"--dark {path}: it says itself that its bias {said}; leave the option away")
         return dark.with_values(bias_included=with_bias)
 
-    def open_all(self, paths: Sequence[Path]) -> list[FrameFile]:
-        """The images of all files that can be read."""
+    def open_all(
+        self, paths: Sequence[Path], opened: Callable[[Path, Profiles], list[FrameFile]] = open_files
+    ) -> list[FrameFile]:
+        """The images of all files that can be read, as ``opened`` finds them."""
         found: list[FrameFile] = []
         with bar("reading", len(paths)) as step:
             for path in paths:
                 try:
-                    found += open_files(path, self.profiles)
+                    found += opened(path, self.profiles)
                 except (AvcdError, OSError) as error:
                     self.fail(path, error)
                 step(path.name)

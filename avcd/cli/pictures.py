@@ -1,4 +1,4 @@
-"""Commands that make pictures of files, without a home: rgb, preview, continuum, hips."""
+"""Commands that make pictures of files, without a home: rgb, preview, continuum."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ class _Form(StrEnum):
     FITS = "fits"
 
 
-class _Frame(StrEnum):
-    EQUATORIAL = "equatorial"
-    GALACTIC = "galactic"
-
-
 PictureOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="OUT", help="The picture to write: .png, .jpg, .tiff, .fits.")
 ]
@@ -57,7 +52,6 @@ def register(app: typer.Typer) -> None:
     app.command("rgb")(rgb)
     app.command("preview")(preview)
     app.command("continuum")(continuum)
-    app.command("hips")(hips)
 
 
 def rgb(
@@ -67,7 +61,10 @@ def rgb(
     palette: Annotated[
         str | None,
         typer.Option(
-            "--palette", "-p", metavar="NAME", help="auto, sho, hoo, natural, jwst-nircam …, or R/G/B: three filters."
+            "--palette",
+            "-p",
+            metavar="NAME",
+            help="auto, sho, hoo, natural, span, components, jwst-nircam …, or R/G/B: three filters.",
         ),
     ] = None,
     red: Annotated[
@@ -98,6 +95,27 @@ def rgb(
     balance: Annotated[
         _Balance | None, typer.Option("--white", help="What is white: the typical star, all light together, nothing.")
     ] = None,
+    clahe: Annotated[
+        float | None,
+        typer.Option(
+            "--clahe",
+            min=1,
+            metavar="LIMIT",
+            help="Equalise local contrast, at most LIMIT times as steep; 2 is moderate.",
+        ),
+    ] = None,
+    unsharp: Annotated[
+        str | None,
+        typer.Option(
+            "--unsharp", metavar="RADIUS:AMOUNT", help="Sharpen: what a blur of RADIUS px takes, added AMOUNT times."
+        ),
+    ] = None,
+    enhance_stars: Annotated[
+        float | None,
+        typer.Option(
+            "--enhance-stars", min=0, metavar="FACTOR", help="Stars' light times FACTOR; below 1 they step back."
+        ),
+    ] = None,
     forms: Annotated[
         list[_Form] | None, typer.Option("--also", help="Write this form too, beside OUT; may be repeated.")
     ] = None,
@@ -109,10 +127,12 @@ def rgb(
 
     Which filter goes where is chosen by wavelength, or named by a palette or a mix.
     """
+    from avcd.compose.enhancing import Enhancement
     from avcd.compose.mixing import choose_mix
     from avcd.errors import ProcessingError
     from avcd.frame import ProductKind
     from avcd.standalone.colouring import plan_composite
+    from avcd.standalone.events import open_images_or_bands
     from avcd.standalone.planning import recipe_of
 
     session = start_session(force, mem_limit)
@@ -134,12 +154,20 @@ def rgb(
     }
     given = [f"{name}={value}" for name, value in values.items() if value is not None]
     recipe = recipe_of(ProductKind.RGB, [*given, *(changes or ())])
+    enhanced = {"clahe": clahe, "unsharp": unsharp, "enhance_stars": enhance_stars}
+    more = {name: f"{value}" for name, value in enhanced.items() if value is not None}
+    try:
+        Enhancement.of({**recipe.parameters, **more})
+    except ProcessingError as error:
+        raise UsageError(str(error)) from None
     mix["composite"] = "" if any(mix.values()) else palette or "auto"
     names = [one.strip() for one in filters.split(",")] if filters else []
-    files = session.open_all(paths)
+    files = session.open_all(paths, open_images_or_bands)
     if not session.failed:  # a picture without one of its filters would be another than was asked for
         also = [one.value for one in forms or ()]
-        session.run_one(out, lambda: (plan_composite(files, names, out, also, recipe, mix, session.memory_bytes), ()))
+        session.run_one(
+            out, lambda: (plan_composite(files, names, out, also, recipe, mix | more, session.memory_bytes), ())
+        )
     session.end()
 
 
@@ -201,40 +229,4 @@ def continuum(
         "continuum",
         lambda file, path: (plan_continuum(file, second, path, factor, match, session.memory_bytes), ()),
     )
-    session.end()
-
-
-def hips(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE…", help="FITS images with world coordinates, or pictures of avcd rgb."),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The directory of the survey.")],
-    frame: Annotated[_Frame, typer.Option("--frame", help="The coordinates of the tiles.")] = _Frame.EQUATORIAL,
-    order: Annotated[
-        int | None,
-        typer.Option("--order", min=0, max=20, help="Of the finest tiles; else that of the finest image."),
-    ] = None,
-    title: Annotated[
-        str | None, typer.Option("--title", help="What an atlas calls it; else the directory's name.")
-    ] = None,
-    force: ForceOption = False,
-) -> None:
-    """Make a HiPS of images: tiles of every resolution that Aladin shows on the sky. Several images make one survey."""
-    from avcd.standalone.outputs import Done
-    from avcd.standalone.surveys import PICTURES, Survey, make_survey
-
-    session = start_session(force)
-    drawn = [one for one in paths if one.suffix.lower() in PICTURES]
-    files = session.open_all([one for one in paths if one not in drawn])
-    if drawn and files:
-        raise UsageError("name FITS images or pictures, not both: their tiles are of different kinds")
-    if not session.failed:
-        survey = Survey(files, drawn, out, frame.value, order, title or out.name)
-        done, notes = make_survey(survey, force=force)
-        for text in notes:
-            session.warn(text)
-        if done is Done.ALREADY:
-            session.warn(f"{out} is there already, made of the same images in the same way; --force makes it again")
-        typer.echo(out)
     session.end()

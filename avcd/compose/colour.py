@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, label
 
 from avcd.compose.blocks import block_means, filled, grid_step, opened, usable
+from avcd.compose.components import principal_components
+from avcd.compose.enhancing import Enhancement, enhance
 from avcd.compose.filters import wavelength_nm
 from avcd.compose.levels import Level, grey_gains, measure_level, noise_of, star_gains, step_of
 from avcd.compose.mixing import COLOURS, Mix, choose_mix, mix_of
@@ -69,7 +71,8 @@ def compose_rgb(channels: Sequence[Channel], params: Mapping[str, Any]) -> RgbIm
     channels
         Of one shape; order does not matter.
     params
-        Of the recipe, and perhaps composite (a name that `choose_mix` knows), or red, green, blue, luminance (`mix_of`).
+        Of the recipe, and perhaps composite (a name that `choose_mix` knows), or red, green, blue, luminance (`mix_of`); clahe,
+        unsharp, enhance_stars (`Enhancement.of`).
 
     Returns
     -------
@@ -83,8 +86,12 @@ def compose_rgb(channels: Sequence[Channel], params: Mapping[str, Any]) -> RgbIm
     _check(channels, params)
     mix = _mix([one.filter for one in channels], params)
     by_name = {one.filter: one for one in channels}
+    wanted = Enhancement.of(params)
     picture = _Composition([by_name[name] for name in mix.filters], mix, params)
-    return RgbImage(picture.draw(), mix.assignment, picture.notes(channels), picture.steps(), picture.record())
+    rgb, record = picture.draw(), picture.record()
+    if wanted.record:
+        rgb, record["enhancement"] = enhance(rgb, wanted), wanted.record
+    return RgbImage(rgb, picture.mix.assignment, picture.notes(channels), (*picture.steps(), *wanted.steps), record)
 
 
 def _check(channels: Sequence[Channel], params: Mapping[str, Any]) -> None:
@@ -138,6 +145,9 @@ class _Composition:
         self.data = {one.filter: data for one, (data, _, _) in zip(channels, measured, strict=True)}
         self.little = {one.filter: little for one, (_, little, _) in zip(channels, measured, strict=True)}
         self.levels = {one.filter: level for one, (_, _, level) in zip(channels, measured, strict=True)}
+        self.shares: tuple[float, ...] = ()
+        if mix.components:
+            self.mix = self._found_components()
         self.unseen = self._unseen()
         saturated = [found for one in channels if (found := _has(one, MaskBit.SATURATED)) is not None]
         self.saturated = np.logical_or.reduce(saturated) if saturated else None
@@ -159,6 +169,15 @@ class _Composition:
             measure_level(data, good, little, *percentiles, without_stars=self.mix.lines),
         )
 
+    def _found_components(self) -> Mix:
+        """The three principal components of the filters' images, each above its sky."""
+        scaled = {}
+        for name, little in self.little.items():
+            scaled[name] = self.levels[name].scale(little, (little.shape[0], little.shape[1]))
+        found = principal_components(scaled)
+        self.shares = found.shares
+        return replace(self.mix, weights=dict(zip(COLOURS, found.weights, strict=True)))
+
     def _unseen(self) -> list[np.ndarray | None]:
         """Where none of a colour's images has data: the margins that dithering leaves, not single dead pixels."""
         found: list[np.ndarray | None] = []
@@ -172,7 +191,7 @@ class _Composition:
         """Measure what makes white; returns by what."""
         wanted = str(self.params["white_balance"])
         if wanted == "auto":  # a line's brightness in stars says nothing of the nebula's colour
-            wanted = "none" if self.mix.lines or not self.balanced else "stars"
+            wanted = "none" if self.mix.lines or self.mix.components or not self.balanced else "stars"
         if wanted == "none":
             return wanted
         step = step_of(self.shape)
@@ -316,6 +335,7 @@ class _Composition:
             "levels": levels if self.balanced else {},
             "white_balance": {"by": self.balance, **dict(zip(COLOURS, map(float, self.gains), strict=True))},
             "tone": _told(self.tone),
+            **({"variance": dict(zip(COLOURS, self.shares, strict=False))} if self.shares else {}),
         }
 
     def steps(self) -> tuple[str, ...]:
@@ -326,6 +346,8 @@ class _Composition:
                 f"{name}: sky {one.sky:.6g}, gradient {one.across:.4g} {one.along:.4g}, white {one.white:.6g}"
                 for name, one in self.levels.items()
             ]
+        if self.shares:
+            found.append("principal components, of all variance: " + " ".join(f"{one:.4f}" for one in self.shares))
         gains = " ".join(f"{one:.4f}" for one in self.gains)
         found.append(f"white balance by {self.balance}: {gains}")
         told = ", ".join(f"{name} {value}" for name, value in _told(self.tone).items())

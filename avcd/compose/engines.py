@@ -1,13 +1,16 @@
-"""Mosaics by other people's programs, run as processes of their own: SWarp and Montage, for comparison and for those who want them."""
+"""Mosaics by other people's programs: SWarp and Montage, for comparison and for those who want them."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,7 +30,9 @@ _KERNELS = {"nearest": "NEAREST", "bilinear": "BILINEAR", "lanczos3": "LANCZOS3"
 
 
 def is_installed(engine: str) -> bool:
-    """Whether an engine's program can be run."""
+    """Whether an engine can be run: by its program or, Montage, by its package."""
+    if engine == "montage" and _package() is not None:
+        return True
     return engine == "avcd" or _program(engine) is not None
 
 
@@ -61,8 +66,12 @@ def mosaic_by(
         The program is not installed, or it failed; with what it said.
     """
     if not is_installed(engine):
-        package = "swarp" if engine == "swarp" else "montage"
-        raise ProcessingError(f"{engine} is not installed; on Debian: apt-get install {package}, or leave --engine out")
+        how = (
+            "apt-get install swarp"
+            if engine == "swarp"
+            else "pip install 'avcd[montage]', or on Debian apt-get install montage"
+        )
+        raise ProcessingError(f"{engine} is not installed: {how}; or leave --engine out")
     with tempfile.TemporaryDirectory(prefix="avcd-") as name:
         place = Path(name)
         paths = [_written(layer, place / "raw" / f"{index:04d}.fits") for index, layer in enumerate(layers)]
@@ -124,14 +133,63 @@ def run_swarp(
 
 
 def run_montage(raw: Path, place: Path, *, match: str) -> tuple[np.ndarray, np.ndarray]:
-    """Montage (Berriman et al. 2004, ASP Conf. 314, 593) on a directory of files; ``place`` holds grid.hdr and what it writes."""
+    """Montage (Berriman et al. 2004, ASP Conf. 314, 593) on a directory of files; ``place`` holds grid.hdr and what it writes.
+
+    By its Python package (the extra ``montage``) where that is installed, else by its programs.
+
+    Raises
+    ------
+    ProcessingError
+        A step failed; with what Montage said.
+    """
     for name in ("projected", "differences", "corrected"):
         (place / name).mkdir(exist_ok=True)
-    grid = str(place / "grid.hdr")
+    package = _package()
+    if package is not None:
+        _montage_by_package(package, raw, place, match)
+    else:
+        _montage_by_programs(raw, place, match)
+    with fits.open(place / "mosaic.fits") as image, fits.open(place / "mosaic_area.fits") as areas:
+        data, weight = image[0].data.astype(np.float32), np.nan_to_num(areas[0].data).astype(np.float32)
+    return np.where(weight > 0, data, np.float32(np.nan)), weight
+
+
+def _package() -> ModuleType | None:
+    """Montage as a Python package, where it is installed."""
+    if importlib.util.find_spec("MontagePy") is None:
+        return None
+    return importlib.import_module("MontagePy.main")
+
+
+def _montage_by_package(package: ModuleType, raw: Path, place: Path, match: str) -> None:
+    def do(name: str, *words: str, **options: Any) -> None:
+        said = getattr(package, name)(*words, **options)
+        if str(said["status"]) != "0":
+            raise ProcessingError(f"{name} failed: {said.get('msg', said)}")
+
+    def at(name: str) -> str:
+        return str(place / name)
+
+    grid, final = at("grid.hdr"), "projected"
+    do("mImgtbl", str(raw), at("raw.tbl"))
+    do("mProjExec", str(raw), at("raw.tbl"), grid, projdir=at("projected"), quickMode=True, stats=at("stats.tbl"))
+    do("mImgtbl", at("projected"), at("projected.tbl"))
+    if match != "none":
+        do("mOverlaps", at("projected.tbl"), at("overlaps.tbl"))
+        do("mDiffExec", at("projected"), at("overlaps.tbl"), grid, diffdir=at("differences"))
+        do("mFitExec", at("overlaps.tbl"), at("fits.tbl"), diffdir=at("differences"))
+        do("mBgModel", at("projected.tbl"), at("fits.tbl"), at("corrections.tbl"), noslope=match == "level")
+        do("mBgExec", at("projected"), at("projected.tbl"), at("corrections.tbl"), corrdir=at("corrected"))
+        do("mImgtbl", at("corrected"), at("corrected.tbl"))
+        final = "corrected"
+    do("mAdd", at(final), at(f"{final}.tbl"), grid, at("mosaic.fits"))
+
+
+def _montage_by_programs(raw: Path, place: Path, match: str) -> None:
+    grid, final = str(place / "grid.hdr"), "projected"
     _run(["mImgtbl", "-c", str(raw), "raw.tbl"], place)
     _run(["mProjExec", "-q", "-p", str(raw), "raw.tbl", grid, "projected", "stats.tbl"], place)
     _run(["mImgtbl", "-c", "projected", "projected.tbl"], place)
-    final = "projected"
     if match != "none":
         _run(["mOverlaps", "projected.tbl", "overlaps.tbl"], place)
         _run(["mDiffExec", "-p", "projected", "overlaps.tbl", grid, "differences"], place)
@@ -142,9 +200,6 @@ def run_montage(raw: Path, place: Path, *, match: str) -> tuple[np.ndarray, np.n
         _run(["mImgtbl", "-c", "corrected", "corrected.tbl"], place)
         final = "corrected"
     _run(["mAdd", "-e", "-p", final, f"{final}.tbl", grid, "mosaic.fits"], place)
-    with fits.open(place / "mosaic.fits") as image, fits.open(place / "mosaic_area.fits") as areas:
-        data, weight = image[0].data.astype(np.float32), np.nan_to_num(areas[0].data).astype(np.float32)
-    return np.where(weight > 0, data, np.float32(np.nan)), weight
 
 
 def _run(words: Sequence[str], place: Path) -> None:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -19,6 +20,7 @@ from reproject import reproject_interp
 from reproject.hips import reproject_to_hips
 
 from avcd.compose.blocks import usable
+from avcd.compose.moc import coverage, depth_of, sky_fraction, write_allsky, write_moc
 from avcd.errors import ProcessingError
 
 FRAMES = ("equatorial", "galactic")
@@ -31,11 +33,14 @@ _SAMPLE = 500_000
 
 @dataclass(frozen=True)
 class Sheet:
-    """One image for a survey: ``data`` (ny, nx) with its ``mask`` and ``wcs``; or ``picture``, a PNG or JPEG that says its place."""
+    """One image for a survey: ``data`` (ny, nx) with its ``mask`` and ``wcs``; or ``picture``, a PNG or JPEG that says its place.
+
+    Planes may be mapped from files: they are read when their tiles are made.
+    """
 
     wcs: WCS
-    data: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    mask: np.ndarray | None = None
+    data: Any = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    mask: Any = None
     picture: Path | None = None
 
 
@@ -70,7 +75,8 @@ def write_hips(
     order
         Of the finest tiles; None: as the finest image.
     about
-        Further properties, such as obs_title and hips_release_date.
+        Further properties. The standard demands obs_title, creator_did and hips_release_date of them; all else that it demands, the
+        map of coverage (Moc.fits) and the preview (Norder3/Allsky) come from the images.
 
     Returns
     -------
@@ -89,15 +95,21 @@ def write_hips(
         raise ProcessingError(f"frame is {frame!r}, none of {', '.join(FRAMES)}")
     level = order_of(sheets) if order is None else order
     with tempfile.TemporaryDirectory(prefix="avcd-", dir=directory.parent) as place:
-        parts = [Path(place) / str(number) for number in range(len(sheets))]
-        for sheet, part in zip(sheets, parts, strict=True):
-            _write_one(sheet, part, frame, level)
-        first = parts[0]
-        for other in parts[1:]:
-            _join(first, other)
-        _write_properties(first, sheets, about or {})
-        count = sum(1 for _ in first.rglob("Npix*"))
-        shutil.move(first, directory)
+        survey, part = Path(place) / "survey", Path(place) / "part"
+        samples = []
+        for number, sheet in enumerate(sheets):
+            _write_one(sheet, survey if number == 0 else part, frame, level)
+            if number:  # one at a time: of a whole archive neither memory nor disk would hold all
+                _join(survey, part)
+                shutil.rmtree(part)
+            if sheet.picture is None:
+                samples.append(_sample(sheet, len(sheets)))
+        cells = coverage(survey, level, frame)
+        write_moc(survey / "Moc.fits", cells, depth_of(level))
+        count = sum(1 for _ in survey.rglob("Npix*"))
+        write_allsky(survey, level)
+        _write_properties(survey, samples, sky_fraction(cells, depth_of(level)), level, about or {})
+        shutil.move(survey, directory)
     return count
 
 
@@ -118,8 +130,8 @@ def _write_one(sheet: Sheet, directory: Path, frame: str, order: int) -> None:
 
 def _bare(sheet: Sheet) -> np.ndarray:
     """The image with nothing where there is no light."""
-    good = usable(sheet.data, sheet.mask)
-    data = np.asarray(sheet.data, dtype=np.float32)
+    data = np.asarray(sheet.data[:], dtype=np.float32)
+    good = usable(data, None if sheet.mask is None else np.asarray(sheet.mask[:]))
     return data if good is None else np.where(good, data, np.float32(np.nan))
 
 
@@ -148,7 +160,9 @@ def _join_images(target: Path, tile: Path) -> None:
     fits.writeto(target, mean, header, overwrite=True)
 
 
-def _write_properties(directory: Path, sheets: Sequence[Sheet], about: Mapping[str, str]) -> None:
+def _write_properties(
+    directory: Path, samples: Sequence[np.ndarray], fraction: float, order: int, about: Mapping[str, str]
+) -> None:
     """What the survey says of itself, without what differs from making to making."""
     path = directory / "properties"
     lines = [line.partition("=") for line in path.read_text(encoding="utf-8").splitlines() if "=" in line]
@@ -157,16 +171,27 @@ def _write_properties(directory: Path, sheets: Sequence[Sheet], about: Mapping[s
         found.pop(name, None)
     found["hips_builder"] = "avcd"
     found["obs_title"] = "avcd"
-    if sheets[0].picture is None:
-        low, high = _cuts(sheets)
+    found["hips_pixel_scale"] = f"{_ORDER_0_DEG / TILE_PX / 2**order:.6g}"
+    found["moc_sky_fraction"] = f"{fraction:.6g}"
+    size = sum(one.stat().st_size for one in directory.rglob("*") if one.is_file())
+    found["hips_estsize"] = str(-(-size // 1024))  # KiB
+    if samples:
+        low, high = _cuts(samples)
         found["hips_pixel_cut"] = f"{low:.6g} {high:.6g}"
+    else:
+        found["dataproduct_subtype"] = "color"
     found |= about
     path.write_text("".join(f"{name:20s} = {value}\n" for name, value in found.items()), encoding="utf-8")
 
 
-def _cuts(sheets: Sequence[Sheet]) -> tuple[float, float]:
-    values = [one[np.isfinite(one)] for one in (_bare(sheet) for sheet in sheets)]
-    whole = np.concatenate([one[:: max(1, one.size * len(values) // _SAMPLE)] for one in values])
+def _sample(sheet: Sheet, sheets: int) -> np.ndarray:
+    values = _bare(sheet)
+    values = values[np.isfinite(values)]
+    return values[:: max(1, values.size * sheets // _SAMPLE)]
+
+
+def _cuts(samples: Sequence[np.ndarray]) -> tuple[float, float]:
+    whole = np.concatenate(samples)
     if not whole.size:
         raise ProcessingError("there is no usable pixel in any of the images")
     low, high = ZScaleInterval().get_limits(whole)

@@ -12,6 +12,7 @@ from avcd.compiling import compiled
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
 _NO_BITS = np.uint16(0)
+_NEXT = np.uintp(1)
 
 
 @compiled
@@ -70,11 +71,12 @@ def interpolate(
     taps = table.shape[1]
     steps = np.float64(table.shape[0] - 1)
     before = (taps - 1) // 2
+    per_step = 1.0 / net_step  # exact: steps are powers of two
     line_x = np.empty(nodes_along, np.float64)
     line_y = np.empty(nodes_along, np.float64)
     line_area = np.empty(nodes_along, np.float64)
     for r in range(rows):
-        place = ((first_row + r * row_step) - net_row) / net_step
+        place = ((first_row + r * row_step) - net_row) * per_step
         node = min(max(int(np.floor(place)), 0), nodes_down - 2)
         part = place - node
         on_net = (place * net_step >= -1.0) & ((place - (nodes_down - 1)) * net_step <= 1.0)
@@ -83,7 +85,7 @@ def interpolate(
             line_y[k] = net_y[node, k] + (net_y[node + 1, k] - net_y[node, k]) * part
             line_area[k] = net_area[node, k] + (net_area[node + 1, k] - net_area[node, k]) * part
         for c in range(columns):
-            along = ((first_column + c * column_step) - net_column) / net_step
+            along = ((first_column + c * column_step) - net_column) * per_step
             k = min(max(int(np.floor(along)), 0), nodes_along - 2)
             share = along - k
             x = line_x[k] + (line_x[k + 1] - line_x[k]) * share
@@ -111,15 +113,18 @@ def interpolate(
             complete = False
             if (i >= before) & (j >= before) & (i + taps - before <= width) & (j + taps - before <= height):
                 if taps == 2:
+                    # Indices without a sign are not looked at for counting from the end.
+                    first, side = np.uintp(j), np.uintp(i)
+                    second, beside = first + _NEXT, side + _NEXT
                     found = _NO_BITS
                     if has_mask:
-                        found = mask[j, i] | mask[j, i + 1] | mask[j + 1, i] | mask[j + 1, i + 1]
+                        found = mask[first, side] | mask[first, beside] | mask[second, side] | mask[second, beside]
                     if found == 0:
                         value = (
-                            data[j, i] * ((_ONE - right) * (_ONE - up))
-                            + data[j, i + 1] * (right * (_ONE - up))
-                            + data[j + 1, i] * ((_ONE - right) * up)
-                            + data[j + 1, i + 1] * (right * up)
+                            data[first, side] * ((_ONE - right) * (_ONE - up))
+                            + data[first, beside] * (right * (_ONE - up))
+                            + data[second, side] * ((_ONE - right) * up)
+                            + data[second, beside] * (right * up)
                         )
                         complete = True
                 elif taps == 1:
@@ -128,17 +133,18 @@ def interpolate(
                         complete = True
                 else:
                     bad = _NO_BITS
+                    first, side = np.uintp(j - before), np.uintp(i - before)
                     if has_mask:
                         for m in range(taps):
                             for n in range(taps):
-                                bad |= mask[j - before + m, i - before + n]
+                                bad |= mask[first + np.uintp(m), side + np.uintp(n)]
                     if bad & unusable == 0:
                         across = table[int(np.float64(right) * steps + 0.5)]
                         down = table[int(np.float64(up) * steps + 0.5)]
                         for m in range(taps):
                             line = _ZERO
                             for n in range(taps):
-                                line += across[n] * data[j - before + m, i - before + n]
+                                line += across[n] * data[first + np.uintp(m), side + np.uintp(n)]
                             value += down[m] * line
                         complete = bad == 0
                         if not complete:
@@ -161,12 +167,13 @@ def interpolate(
                     if taps == 1:
                         spread[r, c] = variance[j, i] * area * area
                     else:
+                        first, side = np.uintp(j), np.uintp(i)
                         spread[r, c] = (
                             (
-                                variance[j, i] * ((_ONE - right) * (_ONE - up))
-                                + variance[j, i + 1] * (right * (_ONE - up))
-                                + variance[j + 1, i] * ((_ONE - right) * up)
-                                + variance[j + 1, i + 1] * (right * up)
+                                variance[first, side] * ((_ONE - right) * (_ONE - up))
+                                + variance[first, side + _NEXT] * (right * (_ONE - up))
+                                + variance[first + _NEXT, side] * ((_ONE - right) * up)
+                                + variance[first + _NEXT, side + _NEXT] * (right * up)
                             )
                             * area
                             * area

@@ -48,10 +48,12 @@ class Layer:
     sky: np.ndarray = field(default_factory=lambda: np.zeros(TERMS))
     edges: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
-    def block(self, rows: tuple[int, int], columns: tuple[int, int], way: Way, every: int = 1) -> Resampled:
-        """A part of the grid, the values as they stand."""
+    def block(
+        self, rows: tuple[int, int], columns: tuple[int, int], way: Way, every: int = 1, into: Resampled | None = None
+    ) -> Resampled:
+        """A part of the grid, the values as they stand; written to ``into``, where that is given."""
         return resample_block(
-            self.data, self.mask, self.uncertainty, self.pixels, rows, columns, way, every, self.edges
+            self.data, self.mask, self.uncertainty, self.pixels, rows, columns, way, every, self.edges, into
         )
 
     def overlap(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[int, int, int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from astropy.coordinates import SkyCoord
@@ -170,7 +171,7 @@ class PixelMap:
         """Whether the frame lies beside the reference."""
         return self.box[0] >= self.box[1] or self.box[2] >= self.box[3]
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """The side of a pixel of the reference in the frame's pixels: the median."""
         known = self.net.area[np.isfinite(self.net.area)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 
 from avcd.compose.filters import is_white, line_of, means_band, order_by_wavelength, wavelength_nm
 from avcd.errors import ProcessingError
@@ -62,18 +63,34 @@ PRESETS: Mapping[str, Preset] = {
     "rgb": Preset((("Red", "Green", "Blue"), ("R", "V", "B"), ("I", "R", "V"))),
 }
 
+# What tells of a question, from red to blue: a line, or the shortest, longest and best wavelengths in nm.
+Window = str | tuple[float, float, float]
+SCIENCE: Mapping[str, tuple[Window, Window, Window]] = {
+    # ionised hydrogen; the stars there are; the young and hot ones
+    "star-formation": ("ha", (500.0, 950.0, 560.0), (100.0, 500.0, 400.0)),
+    # old stars, the mean of all, young ones
+    "stellar-population": ((740.0, 2600.0, 1000.0), (500.0, 740.0, 620.0), (300.0, 500.0, 430.0)),
+    # hot dust, or where that is lacking the near infrared; gas that is ionised by hard light; what shines itself
+    "agn": ((740.0, 30000.0, 4600.0), "oiii", (0.1, 500.0, 360.0)),
+    # large molecules and warm dust, starlight that dust lets through, starlight that it does not
+    "dust": ((5000.0, 30000.0, 7700.0), (1000.0, 5000.0, 2100.0), (300.0, 1000.0, 550.0)),
+}
+COMPONENTS = "components"
+
 
 @dataclass(frozen=True)
 class Mix:
     """What each colour is made of: the weight of each filter, by colour; and what carries the brightness, if one filter does.
 
-    ``lines`` says that narrow filters make it, whose stars tell nothing of their colours.
+    ``lines`` says that narrow filters make it, whose stars tell nothing of their colours. ``components``: the weights are yet to be found, as
+    principal components of the images; till then they are all filters' mean.
     """
 
     weights: Mapping[str, Mapping[str, float]]
     luminance: str | None = None
     lines: bool = False
     notes: tuple[str, ...] = ()
+    components: bool = False
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -89,8 +106,8 @@ class Mix:
             terms = self.weights[colour]
             equal = all(abs(weight * len(terms) - 1) < 1e-6 for weight in terms.values())
             found[colour] = (
-                "+".join(terms) if equal else " + ".join(f"{weight:g}*{name}" for name, weight in terms.items())
-            )
+                "+".join(terms) if equal else " + ".join(f"{weight:.6g}*{name}" for name, weight in terms.items())
+            ).replace("+ -", "- ")
         return found | ({"luminance": self.luminance} if self.luminance else {})
 
 
@@ -100,8 +117,9 @@ def choose_mix(composite: str, names: Sequence[str]) -> Mix | None:
     Parameters
     ----------
     composite
-        "auto" (broadband, else narrowband), "broadband", "narrowband", "wavelength" (all there is, the longest in red),
-        "lrgb", "natural", a palette, a preset, or three filters "R/G/B".
+        "auto" (broadband, else narrowband), "broadband", "narrowband", "wavelength" (all there is, the longest in red), "span" (the
+        longest, the middle and the shortest), "lrgb", "natural", "components", a question of `SCIENCE`, a palette, a preset, or three
+        filters "R/G/B".
     names
         Of the filters, as the headers have them; order does not matter.
 
@@ -111,6 +129,11 @@ def choose_mix(composite: str, names: Sequence[str]) -> Mix | None:
         There is no composite of this name.
     """
     known = order_by_wavelength(names)
+    if composite == COMPONENTS:
+        every = sorted(names)
+        return Mix(dict.fromkeys(COLOURS, _mean(every)), components=True) if len(every) >= len(COLOURS) else None
+    if composite in SCIENCE:
+        return _of_windows(SCIENCE[composite], known)
     if composite in _KINDS:
         return _KINDS[composite](known)
     if composite in PALETTES:
@@ -127,7 +150,7 @@ def choose_mix(composite: str, names: Sequence[str]) -> Mix | None:
 
 def composites() -> list[str]:
     """The names of all composites."""
-    return [*_KINDS, *PALETTES, *PRESETS]
+    return [*_KINDS, COMPONENTS, *SCIENCE, *PALETTES, *PRESETS]
 
 
 def mix_of(texts: Mapping[str, str], names: Sequence[str]) -> Mix:
@@ -276,6 +299,39 @@ def _by_wavelength(known: Sequence[str], *, lines: bool = False) -> Mix | None:
     return Mix({colour: _mean(groups[colour]) for colour in COLOURS}, lines=lines)
 
 
+def _span(known: Sequence[str]) -> Mix | None:
+    """The longest, the shortest, and the one in the middle between them, in octaves; each alone."""
+    names = [name for name in known if not is_white(name)]
+    if len(names) < 3:
+        return None
+    longest, shortest = wavelength_nm(names[0]) or 0.0, wavelength_nm(names[-1]) or 0.0
+    middle = _nearest(names[1:-1], (longest * shortest) ** 0.5)
+    triplet = names[0], middle, names[-1]
+    lines = all(line_of(name) for name in triplet)
+    return Mix({colour: {name: 1.0} for colour, name in zip(COLOURS, triplet, strict=True)}, lines=lines)
+
+
+def _nearest(names: Sequence[str], wanted_nm: float) -> str:
+    return min(names, key=lambda name: (abs(log(max(wavelength_nm(name) or 0.0, 1e-9) / wanted_nm)), name))
+
+
+def _of_windows(windows: Sequence[Window], known: Sequence[str]) -> Mix | None:
+    """In each colour the filter that is best for it; None where one has none of its own."""
+    chosen: list[str] = []
+    for window in windows:
+        rest = [name for name in known if name not in chosen and not is_white(name)]
+        if isinstance(window, str):
+            able = [name for name in rest if line_of(name) == window]
+            chosen += able[:1]
+        else:
+            low, high, best = window
+            able = [name for name in rest if low <= (wavelength_nm(name) or 0.0) < high and not line_of(name)]
+            chosen += [_nearest(able, best)] if able else []
+        if not able:
+            return None
+    return Mix({colour: {name: 1.0} for colour, name in zip(COLOURS, chosen, strict=True)})
+
+
 def _mean(names: Sequence[str]) -> dict[str, float]:
     return dict.fromkeys(names, 1 / len(names))
 
@@ -285,6 +341,7 @@ _KINDS: Mapping[str, Callable[[Sequence[str]], Mix | None]] = {
     "broadband": _broadband,
     "narrowband": _narrowband,
     "wavelength": _by_wavelength,
+    "span": _span,
     "lrgb": _lrgb,
     "natural": _natural,
 }

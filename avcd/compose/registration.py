@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
@@ -32,11 +33,11 @@ class RegistrationInput:
     """One frame as registration sees it.
 
     ``data`` (ny, nx); ``mask`` a plane of `MaskBit` or None; ``wcs`` only if it can be trusted; ``stars_xy`` (n, 2),
-    0-based positions, the brightest first, or None.
+    0-based positions, the brightest first, or None. Planes may be mapped from files: they are read where nothing but their pixels can tell.
     """
 
-    data: np.ndarray
-    mask: np.ndarray | None
+    data: Any
+    mask: Any
     wcs: WCS | None
     stars_xy: np.ndarray | None
 
@@ -153,7 +154,12 @@ def _by_stars(base: RegistrationInput, one: RegistrationInput) -> Registration |
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     hypotheses = 0.5 * _LARGEST_SCALE_CHANGE * 2 * (len(ours) * (len(ours) - 1)) * (len(theirs) * (len(theirs) - 1))
     sure = unlikely_by_chance(
-        len(first) - 2, len(ours) - 2, len(theirs), float(one.data.size), _MATCH_PX, guesses=max(hypotheses, 1.0)
+        len(first) - 2,
+        len(ours) - 2,
+        len(theirs),
+        float(one.data.shape[0] * one.data.shape[1]),
+        _MATCH_PX,
+        guesses=max(hypotheses, 1.0),
     )
     if len(first) < 3 or not sure or abs(scale - 1) > _LARGEST_SCALE_CHANGE:
         return None
@@ -168,9 +174,14 @@ def _by_correlation(base: RegistrationInput, one: RegistrationInput) -> Registra
         return Registration(
             "failed", warning="no world coordinates, no matching stars, another size than the reference"
         )
-    shift, likeness = correlate(base.data, base.mask, one.data, one.mask)
+    (data, mask), (other, other_mask) = (_pixels(base), _pixels(one))
+    shift, likeness = correlate(data, mask, other, other_mask)
     if shift is None:
         text = f"no world coordinates, no matching stars, no certain correlation (best {likeness:.2f})"
         return Registration("failed", warning=text)
     text = f"registered by correlation alone (coefficient {likeness:.2f}): shift only, no rotation"
     return Registration("correlation", np.column_stack([np.eye(2), shift]), warning=text)
+
+
+def _pixels(one: RegistrationInput) -> tuple[np.ndarray, np.ndarray | None]:
+    return np.asarray(one.data[:]), None if one.mask is None else np.asarray(one.mask[:])

@@ -147,33 +147,41 @@ def resample_block(
     way: Way,
     every: int = 1,
     edges: np.ndarray = _NO_EDGES,
+    into: Resampled | None = None,
 ) -> Resampled:
     """As `resample`, for the grid's rows and columns from and to before only, or for every so many-th of them.
 
     Only the part of the frame that these need is touched: it may be an array mapped from a file. The values do not
-    depend on how the grid is divided.
+    depend on how the grid is divided. They are written to ``into``, arrays of the block's shape with any content, where
+    that is given.
     """
     height, width = -(-(rows[1] - rows[0]) // every), -(-(columns[1] - columns[0]) // every)
     if pixels.is_identity and data.shape == pixels.shape and not way.feather_px:
         part = (slice(rows[0], rows[1], every), slice(columns[0], columns[1], every))
-        return _as_it_is(*(None if one is None else one[part] for one in (data, mask, uncertainty)))
+        return _put(_as_it_is(*(None if one is None else one[part] for one in (data, mask, uncertainty))), into)
     times = _places(way.interpolation, pixels.scale)
     first = rows[0] + (0.5 / times - 0.5), columns[0] + (0.5 / times - 0.5)
     step = 1 / times if times > 1 else float(every)
     if times > 1 and every > 1:
-        return _thinned(resample_block(data, mask, uncertainty, pixels, rows, columns, way, 1, edges), every)
+        return _put(
+            _thinned(resample_block(data, mask, uncertainty, pixels, rows, columns, way, 1, edges), every), into
+        )
     margin = _LOBES if way.interpolation == "lanczos3" else 1
     last = first[0] + step * (height * times - 1), first[1] + step * (width * times - 1)
     window = pixels.window((first[0], last[0]), (first[1], last[1]), data.shape, margin)
     cut = _Cut.of(data, mask, uncertainty, window)
-    found = _empty((height * times, width * times), cut.variance is not None)
+    found = (
+        into if into is not None and times == 1 else _blank((height * times, width * times), cut.variance is not None)
+    )
     if window[0] < window[1]:
         places = (first[0], step, first[1], step)
         if way.compiled is not None:
             _interpolate_compiled(cut, pixels, places, way, edges, found, way.compiled)
         else:
             _interpolate_plainly(cut, pixels, places, way, edges, found)
-    return found if times == 1 else _averaged(found, times)
+    else:
+        _empty(found)
+    return found if times == 1 else _put(_averaged(found, times), into)
 
 
 def _places(interpolation: str, scale: float) -> int:
@@ -210,13 +218,27 @@ class _Cut:
         )
 
 
-def _empty(shape: tuple[int, int], has_variance: bool) -> Resampled:
-    return Resampled(
-        np.zeros(shape, np.float32),
-        np.full(shape, MaskBit.NO_DATA, np.uint16),
-        np.zeros(shape, np.float32) if has_variance else None,
-        np.zeros(shape, np.float32),
-    )
+def _blank(shape: tuple[int, int], has_variance: bool) -> Resampled:
+    """Arrays with any content."""
+    planes = (np.empty(shape, np.float32) for _ in range(3))
+    return Resampled(next(planes), np.empty(shape, np.uint16), next(planes) if has_variance else None, next(planes))
+
+
+def _empty(block: Resampled) -> None:
+    """Leave nothing in a block."""
+    block.data[...], block.mask[...], block.weight[...] = 0, MaskBit.NO_DATA, 0
+    if block.variance is not None:
+        block.variance[...] = 0
+
+
+def _put(found: Resampled, into: Resampled | None) -> Resampled:
+    """A block, copied to where it is wanted."""
+    if into is None:
+        return found
+    into.data[...], into.mask[...], into.weight[...] = found.data, found.mask, found.weight
+    if into.variance is not None and found.variance is not None:
+        into.variance[...] = found.variance
+    return into
 
 
 @cache

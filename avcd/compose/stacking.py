@@ -12,13 +12,18 @@ from avcd.compiling import kernels, threads
 from avcd.compose.coadding import in_order
 from avcd.compose.layers import MAD_TO_SIGMA, TERMS, Layer, measure_image
 from avcd.compose.mapping import PixelMap, Registration
-from avcd.compose.resampling import SECOND_CHOICE, UNUSABLE, Way
+from avcd.compose.resampling import SECOND_CHOICE, UNUSABLE, Resampled, Way
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
+from avcd.sorting import middle_network, sorting_network
 
 METHODS = ("mean", "median", "sum")
 _MOST_ROWS = 64
-_BYTES_PER_VALUE = 24  # of a frame's pixel in a strip: value, uncertainty, mask, weight, and the block they come from
+_FEWEST_ROWS = 4
+_SAMPLED_ROWS = 256  # of the grid, brought onto it at once where only some are looked at
+_BYTES_PER_VALUE = (
+    12  # of a frame's pixel in a strip: value, variance, mask; the window of one frame is little beside all of them
+)
 _PLAIN_COPIES = 4  # of them where loops are not compiled
 _SAMPLES = 250_000  # enough to tell a background to a hundredth of its noise
 # Stars' cores differ by more than noise from frame to frame, as seeing and the grid move light about.
@@ -133,15 +138,10 @@ def _layers(
 def _levelled(layers: Sequence[Layer], base: int, shape: tuple[int, int], way: Way) -> list[Layer]:
     """Layers with how much brighter their background is than the base's: the median difference of what both see."""
     every = max(1, int(np.sqrt(shape[0] * shape[1] / _SAMPLES)))
-
-    def sampled(index: int) -> np.ndarray | None:
-        found = _on_the_grid(layers[index], (0, shape[0]), shape[1], way, every)
-        return None if found is None else found[0]
-
-    reference = sampled(base)
+    reference = _sampled(layers[base], shape, way, every)
 
     def level(index: int) -> Layer:
-        own = sampled(index) if index != base else None
+        own = _sampled(layers[index], shape, way, every) if index != base else None
         if own is None or reference is None:
             return layers[index]
         difference = (own - reference)[np.isfinite(own) & np.isfinite(reference)]
@@ -151,20 +151,66 @@ def _levelled(layers: Sequence[Layer], base: int, shape: tuple[int, int], way: W
     return list(in_order(level, range(len(layers))))
 
 
-def _on_the_grid(
-    layer: Layer, rows: tuple[int, int], width: int, way: Way, every: int = 1
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-    """Values (NaN where there is none), standard deviations, masks and weights of a layer for rows; None where it has nothing."""
-    size = -(-(rows[1] - rows[0]) // every), -(-width // every)
-    if layer.overlap(rows, (0, width)) is None:
+def _sampled(layer: Layer, shape: tuple[int, int], way: Way, every: int) -> np.ndarray | None:
+    """A layer's values on every so many-th row and column of the grid, NaN where there is none; None where it has nothing."""
+    if layer.overlap((0, shape[0]), (0, shape[1])) is None:
         return None
-    found = layer.block(rows, (0, width), way, every)
-    seen = found.weight > 0
-    values = np.where(seen, found.data * np.float32(layer.scale) - np.float32(layer.sky[0]), np.float32(np.nan))
-    own = found.uncertainty
-    if own is None:
-        own = np.full(size, layer.noise * layer.pixels.scale**2, np.float32)
-    return values, own * np.float32(layer.scale), found.mask, found.weight
+    band = every * max(1, _SAMPLED_ROWS // every)
+    found = []
+    for start in range(0, shape[0], band):
+        part = layer.block((start, min(start + band, shape[0])), (0, shape[1]), way, every)
+        values = part.data * np.float32(layer.scale) - np.float32(layer.sky[0])
+        found.append(np.where(part.weight > 0, values, np.float32(np.nan)))
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """The frames of some rows, as they stand on the grid; shape (n, rows, columns).
+
+    Where a frame has nothing ``bits`` is NO_DATA and ``values`` nothing to rely on; the ``variance`` of those whose own is not known is
+    nothing to rely on either.
+    """
+
+    values: np.ndarray
+    variance: np.ndarray
+    bits: np.ndarray
+
+    @classmethod
+    def read(cls, layers: Sequence[Layer], rows: tuple[int, int], width: int, way: Way) -> _Frames:
+        size = len(layers), rows[1] - rows[0], width
+        values, bits = np.empty(size, np.float32), np.empty(size, np.uint16)
+        known = any(one.uncertainty is not None for one in layers)
+        variance = np.empty(size if known else (size[0], 1, 1), np.float32)
+        cover = np.empty(size[1:], np.float32)
+        for index, layer in enumerate(layers):
+            if layer.overlap(rows, (0, width)) is None:
+                values[index], bits[index] = 0, MaskBit.NO_DATA
+                continue
+            own = None if layer.uncertainty is None else variance[index]
+            layer.block(rows, (0, width), way, into=Resampled(values[index], bits[index], own, cover))
+        return cls(values, variance, bits)
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """What is done to the values of each frame; shape (n,)."""
+
+    has_variance: np.ndarray
+    noise: np.ndarray
+    scales: np.ndarray
+    skies: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> _Rates:
+        return cls(
+            np.array([one.uncertainty is not None for one in layers]),
+            np.array([one.noise * one.pixels.scale**2 for one in layers], np.float32),
+            np.array([one.scale for one in layers], np.float32),
+            np.array([one.sky[0] for one in layers], np.float32),
+            np.array([one.weight for one in layers], np.float64),
+        )
 
 
 def _combine(
@@ -174,28 +220,25 @@ def _combine(
     mask, coverage = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)
     level = _level(layers, shape, way)
     bytes_per_row = len(layers) * shape[1] * _BYTES_PER_VALUE * (1 if way.compiled else _PLAIN_COPIES)
-    height = int(np.clip(memory_bytes // ((threads() + 2) * bytes_per_row), 4, _MOST_ROWS))
-    weights = np.array([layer.weight for layer in layers])
+    height = int(np.clip(memory_bytes // ((threads() + 2) * bytes_per_row), _FEWEST_ROWS, _MOST_ROWS))
+    rates = _Rates.of(layers)
     compiled = kernels("compose.clipping") if way.compiled is not None else None
+    networks = sorting_network(len(layers)), middle_network(len(layers))
 
     def strip(start: int) -> np.ndarray:
         rows = slice(start, min(start + height, shape[0]))
-        size = len(layers), rows.stop - start, shape[1]
-        values, own, seen = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
-        bits = np.full(size, MaskBit.NO_DATA, np.uint16)
-        for index, layer in enumerate(layers):
-            found = _on_the_grid(layer, (start, rows.stop), shape[1], way)
-            if found is not None:
-                values[index], own[index], bits[index], seen[index] = found
+        frames = _Frames.read(layers, (start, rows.stop), shape[1], way)
         counts = np.zeros(2, np.int64)
-        into = data[rows], spread[rows], mask[rows], coverage[rows], weight[rows], counts
+        into = data[rows], spread[rows], mask[rows], coverage[rows], weight[rows]
         if compiled is not None:
+            planes = (one.reshape(len(layers), -1) for one in (frames.values, frames.variance, frames.bits))
             compiled.combine_pixels(
-                values, own, bits, seen, weights, level, float(params["low_sigma"]), float(params["high_sigma"]), _SEEING,
-                METHODS.index(params["method"]), int(SECOND_CHOICE), int(MaskBit.NO_DATA), int(MaskBit.FEW_INPUTS), *into,
+                *planes, rates.has_variance, rates.noise, rates.scales, rates.skies, rates.weights, *networks, level,
+                float(params["low_sigma"]), float(params["high_sigma"]), _SEEING, METHODS.index(params["method"]), int(SECOND_CHOICE),
+                int(MaskBit.NO_DATA), int(MaskBit.FEW_INPUTS), *(one.reshape(-1) for one in into), counts,
             )  # fmt: skip
         else:
-            _combine_plainly(values, own, bits, seen, weights, level, params, *into)
+            _combine_plainly(frames, rates, level, params, *into, counts)
         return counts
 
     offered, rejected = np.sum(list(in_order(strip, range(0, shape[0], height))), axis=0)
@@ -212,17 +255,21 @@ def _combine(
 
 
 def _combine_plainly(
-    values: np.ndarray, own: np.ndarray, bits: np.ndarray, seen: np.ndarray, weights: np.ndarray, level: float,
-    params: Mapping[str, Any], data: np.ndarray, spread: np.ndarray, mask: np.ndarray, coverage: np.ndarray,
-    weight: np.ndarray, counts: np.ndarray,
+    frames: _Frames, rates: _Rates, level: float, params: Mapping[str, Any], data: np.ndarray, spread: np.ndarray,
+    mask: np.ndarray, coverage: np.ndarray, weight: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
     """What `avcd.compose.clipping.combine_pixels` does."""
-    lit = seen > 0
+    bits, each = frames.bits, np.s_[:, None, None]
+    lit = (bits & np.uint16(MaskBit.NO_DATA)) == 0
+    values = frames.values * rates.scales[each] - rates.skies[each]
+    known = rates.has_variance[each]
+    noise = np.where(known, np.sqrt(np.where(known & lit, frames.variance, 0)), rates.noise[each]) * rates.scales[each]
+    own = np.where(lit, noise, 0)
     best = lit & ((bits & SECOND_CHOICE) == 0)
     there = np.where(best.any(axis=0), best, lit)
     kept = there & ~_outliers(np.where(there, values, np.nan), own, level, params)
     counts += int(there.sum()), int((there & ~kept).sum())
-    data[...], spread[...], weight[...] = _average(values, own, kept, weights, params["method"])
+    data[...], spread[...], weight[...] = _average(values, own, kept, rates.weights, params["method"])
     coverage[...] = kept.sum(axis=0)
     few = (kept.sum(axis=0) * 2 < len(values)) & (len(values) > 2)
     joined = np.bitwise_or.reduce(np.where(kept, bits, 0), axis=0) | np.where(few, int(MaskBit.FEW_INPUTS), 0)
@@ -251,8 +298,8 @@ def _average(
 def _level(layers: Sequence[Layer], shape: tuple[int, int], way: Way) -> float:
     """The sky's level in the stack, above which light is a star's."""
     every = max(1, int(np.sqrt(shape[0] * shape[1] * len(layers) / _SAMPLES)))
-    found = (_on_the_grid(layer, (0, shape[0]), shape[1], way, every) for layer in layers)
-    return _sky(np.concatenate([one[0][np.isfinite(one[0])] for one in found if one] or [np.zeros(0)]))[0]
+    found = in_order(lambda index: _sampled(layers[index], shape, way, every), range(len(layers)))
+    return _sky(np.concatenate([one[np.isfinite(one)] for one in found if one is not None] or [np.zeros(0)]))[0]
 
 
 def _sky(values: np.ndarray) -> tuple[float, float]:

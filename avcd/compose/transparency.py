@@ -1,4 +1,10 @@
-"""How much of a star's light came through in one frame, beside another: clouds, haze and airmass, from the stars of both."""
+"""How much of a star's light came through in one frame, beside another: clouds, haze and airmass, from the stars of both.
+
+It is what pixels of a stack are multiplied by, and so is of two frames, one of them that which gives the stack its scale; of stars that
+both have; and nothing where these do not agree. `avcd.sky.relative` judges frames: it holds each against the clearest
+of all, counts stars that are missing as dark, and tells how patchy the light is. What the one says of a frame is what the other does,
+over what that says of the reference (`tests/test_stack_screening.py`).
+"""
 
 from __future__ import annotations
 

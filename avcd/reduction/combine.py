@@ -14,7 +14,6 @@ from scipy.special import gammaincinv
 from avcd.compiling import kernels, threads
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
-from avcd.reduction.networks import middle_network, sorting_network
 from avcd.reduction.sources import ArraySource, FileSource, FrameSource, read_rows
 from avcd.reduction.survivors import (
     MAD_TO_SIGMA,
@@ -24,6 +23,7 @@ from avcd.reduction.survivors import (
     collapse,
     median_of_valid,
 )
+from avcd.sorting import middle_network, sorting_network
 
 __all__ = [
     "MAD_TO_SIGMA",

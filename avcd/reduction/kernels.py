@@ -7,22 +7,13 @@ vector instruction for many pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from avcd.compiling import compiled
+from avcd.lanes import BLOCK, middle_of_columns, sort_columns
 from avcd.reduction.survivors import MAD_TO_SIGMA
 
-# Pixels worked on at once; with the frames of a usual stack they stay in the first-level cache.
-_BLOCK = 128
-_LANES = 16
 _FACTOR = np.float32(MAD_TO_SIGMA)
-_HALF = np.float32(0.5)
 _ZERO = np.float32(0)
 _NAN = np.float32(np.nan)
 _NONE = np.int32(0)
@@ -51,52 +42,6 @@ def decode_int16(stored: np.ndarray, flip: int, out: np.ndarray) -> None:
         for k in range(stored.size):
             one = stored[k]
             out[k] = np.float32(np.int16(np.uint16((one >> 8) | (one << 8))))
-
-
-def _exchange_rows(_context: Any, work: Any, first: Any, second: Any) -> tuple[Any, Callable[..., Any]]:
-    """Put the smaller values of two rows of a block into the first, the larger into the second.
-
-    Spelt out in vectors: the compiler does not see by itself that two rows of one array do not overlap.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(ir.FloatType(), _LANES)
-        start = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        rows = [builder.gep(start, [builder.mul(one, ir.Constant(one.type, _BLOCK))]) for one in arguments[1:]]
-        for k in range(0, _BLOCK, _LANES):
-            at = [
-                builder.bitcast(builder.gep(one, [ir.Constant(ir.IntType(64), k)]), vector.as_pointer()) for one in rows
-            ]
-            x, y = (builder.load(one, align=4) for one in at)
-            less = builder.fcmp_ordered("<", x, y)
-            builder.store(builder.select(less, x, y), at[0], align=4)
-            builder.store(builder.select(less, y, x), at[1], align=4)
-        return context.get_dummy_value()
-
-    return types.void(work, types.intp, types.intp), generate
-
-
-_exchange: Any = intrinsic(_exchange_rows)
-
-
-@compiled
-def _sort_columns(work: np.ndarray, pairs: np.ndarray) -> None:
-    """Every column in ascending order, as far as the network's exchanges go."""
-    for p in range(pairs.shape[0]):
-        _exchange(work, pairs[p, 0], pairs[p, 1])
-
-
-@compiled
-def _middle(work: np.ndarray, valid: np.ndarray, found: np.ndarray) -> None:
-    """The median of sorted columns, of which the first ``valid`` values count."""
-    for k in range(_BLOCK):
-        number = valid[k]
-        if number == 0:
-            found[k] = np.float32(np.nan)
-        else:
-            low = work[(number - 1) // 2, k]
-            high = work[number // 2, k] if number % 2 == 0 else low
-            found[k] = (low + high) * _HALF
 
 
 @compiled
@@ -140,25 +85,25 @@ def combine_strip(
         The mask's bits: of pixels of which nothing is left, or less than half of the frames.
     """
     frames, pixels = stack.shape
-    raw = np.empty((frames, _BLOCK), np.float32)
-    work = np.empty((frames, _BLOCK), np.float32)
-    valid = np.empty(_BLOCK, np.int32)
-    middle = np.empty(_BLOCK, np.float32)
-    deviation = np.empty(_BLOCK, np.float32)
-    kept = np.empty(_BLOCK, np.int32)
-    total = np.empty(_BLOCK, np.float64)
-    squares = np.empty(_BLOCK, np.float64)
-    mean = np.empty(_BLOCK, np.float32)
-    lower = np.empty(_BLOCK, np.float32)
-    upper = np.empty(_BLOCK, np.float32)
+    raw = np.empty((frames, BLOCK), np.float32)
+    work = np.empty((frames, BLOCK), np.float32)
+    valid = np.empty(BLOCK, np.int32)
+    middle = np.empty(BLOCK, np.float32)
+    deviation = np.empty(BLOCK, np.float32)
+    kept = np.empty(BLOCK, np.int32)
+    total = np.empty(BLOCK, np.float64)
+    squares = np.empty(BLOCK, np.float64)
+    mean = np.empty(BLOCK, np.float32)
+    lower = np.empty(BLOCK, np.float32)
+    upper = np.empty(BLOCK, np.float32)
     middle[:] = _ZERO
     lower[:] = -_INFINITY
     upper[:] = _INFINITY
     below = -np.float32(low)
     above = np.float32(high)
     least = np.float32(floor)
-    for start in range(0, pixels, _BLOCK):
-        width = min(_BLOCK, pixels - start)
+    for start in range(0, pixels, BLOCK):
+        width = min(BLOCK, pixels - start)
         valid[:] = 0
         for i in range(frames):
             row = stack[i, start : start + width]
@@ -170,26 +115,26 @@ def combine_strip(
                 mine[k] = value if finite else _NAN
                 into[k] = value if finite else _INFINITY
                 valid[k] += _ONE if finite else _NONE
-            for k in range(width, _BLOCK):
+            for k in range(width, BLOCK):
                 mine[k] = _ZERO
                 into[k] = _ZERO
                 valid[k] += _ONE
         complete = True
-        for k in range(_BLOCK):
+        for k in range(BLOCK):
             complete &= valid[k] == frames
         if clip:
             network = middle_pairs if complete else pairs
-            _sort_columns(work, network)
-            _middle(work, valid, middle)
+            sort_columns(work, network)
+            middle_of_columns(work, valid, middle)
             for i in range(frames):
                 mine = raw[i]
                 into = work[i]
-                for k in range(_BLOCK):
+                for k in range(BLOCK):
                     value = abs(mine[k] - middle[k])
                     into[k] = value if value < _INFINITY else _INFINITY
-            _sort_columns(work, network)
-            _middle(work, valid, deviation)
-            for k in range(_BLOCK):
+            sort_columns(work, network)
+            middle_of_columns(work, valid, deviation)
+            for k in range(BLOCK):
                 one = deviation[k] * _FACTOR
                 one = least if one < least else one
                 lower[k] = below * one
@@ -199,35 +144,35 @@ def combine_strip(
         kept[:] = 0
         for i in range(frames):
             mine = raw[i]
-            for k in range(_BLOCK):
+            for k in range(BLOCK):
                 value = mine[k]
                 departure = value - middle[k]
                 good = (departure >= lower[k]) & (departure <= upper[k])
                 mine[k] = value if good else _NAN
                 total[k] += np.float64(value if good else _ZERO)
                 kept[k] += _ONE if good else _NONE
-        for k in range(_BLOCK):
+        for k in range(BLOCK):
             total[k] /= np.float64(kept[k] if kept[k] > _ONE else _ONE)
             mean[k] = np.float32(total[k])
         for i in range(frames):
             mine = raw[i]
-            for k in range(_BLOCK):
+            for k in range(BLOCK):
                 departure = mine[k] - mean[k]
                 departure = departure * departure
                 squares[k] += np.float64(departure if departure == departure else _ZERO)
         if method == 1:
             every = True
-            for k in range(_BLOCK):
+            for k in range(BLOCK):
                 every &= kept[k] == frames
             for i in range(frames):
                 mine = raw[i]
                 into = work[i]
-                for k in range(_BLOCK):
+                for k in range(BLOCK):
                     value = mine[k]
                     into[k] = value if value == value else _INFINITY
-            _sort_columns(work, middle_pairs if every else pairs)
-            _middle(work, kept, deviation)
-        for k in range(_BLOCK):
+            sort_columns(work, middle_pairs if every else pairs)
+            middle_of_columns(work, kept, deviation)
+        for k in range(BLOCK):
             number = np.float64(kept[k])
             fewer = number - 1.0
             divisor = number if number > 1.0 else 1.0
@@ -235,13 +180,13 @@ def combine_strip(
             pooled = (own * (divisor - 1.0) + typical * prior) / (divisor - 1.0 + prior)
             squares[k] = (own if own > pooled else pooled) / divisor
         if method == 1:
-            for k in range(_BLOCK):
+            for k in range(BLOCK):
                 total[k] = np.float64(deviation[k])
             if frames > 2:
-                for k in range(_BLOCK):
+                for k in range(BLOCK):
                     squares[k] *= np.pi / 2
         elif method == 2:
-            for k in range(_BLOCK):
+            for k in range(BLOCK):
                 total[k] *= frames
                 squares[k] *= frames * frames
         for k in range(width):

@@ -16,7 +16,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from avcd.compiling import compiled
-from avcd.reduction.networks import middle_network
+from avcd.sorting import middle_network
 
 HALO = 8
 # Narrower parts than this have no room for the widest median and a vector.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from avcd.stages.combining import combined_times
 from avcd.stages.inputs import read_product
 from avcd.stages.output import Output, Work
 from avcd.stages.screening import member_of, screen_frames
+from avcd.stages.tiles import OpenImage, open_image
 from avcd.stages.writing import image_output
 from avcd.work import JobInput
 
@@ -44,7 +47,17 @@ class Seen:
     flux: np.ndarray
 
 
-def look_at(ccd: CCDData, sources: Sources, *, trusted: bool) -> Seen:
+@dataclass(frozen=True)
+class StackFrame:
+    """A frame of a stack: its planes, which stay in its file and are read by windows, its unit, its stars, its exposure."""
+
+    image: OpenImage
+    unit: str
+    sources: Sources
+    exposure_s: float | None
+
+
+def look_at(ccd: CCDData | OpenImage, sources: Sources, *, trusted: bool) -> Seen:
     """Pixels, mask, the world coordinates if they can be trusted, and the stars."""
     found = sources
     stars = np.column_stack([found.x, found.y])[:_STARS]
@@ -77,7 +90,7 @@ class Combined:
     reference: int
 
 
-def register_frames(frames: Sequence[CCDData], trusted: Sequence[bool], sources: Sequence[Sources]) -> Registered:
+def register_frames(frames: Sequence[StackFrame], trusted: Sequence[bool]) -> Registered:
     """Register frames on the first whose world coordinates can be trusted, else on the first.
 
     Raises
@@ -86,16 +99,15 @@ def register_frames(frames: Sequence[CCDData], trusted: Sequence[bool], sources:
         The frames differ in size.
     """
     reference = next((index for index, one in enumerate(trusted) if one), 0)
-    shapes = {one.data.shape for one in frames}
+    shapes = {one.image.data.shape for one in frames}
     if len(shapes) > 1:
         raise ProcessingError(f"the frames of this stack differ in size: {sorted(shapes)}")
-    seen = [look_at(ccd, stars, trusted=one) for ccd, stars, one in zip(frames, sources, trusted, strict=True)]
+    seen = [look_at(one.image, one.sources, trusted=known) for one, known in zip(frames, trusted, strict=True)]
     return Registered(seen, register([one.image for one in seen], reference), reference)
 
 
 def combine_registered(
-    frames: Sequence[CCDData],
-    exposures: Sequence[float | None],
+    frames: Sequence[StackFrame],
     registered: Registered,
     left_out: Collection[int],
     params: Mapping[str, Any],
@@ -104,18 +116,19 @@ def combine_registered(
     """Combine frames that are registered, less some by their index."""
     found, reference = registered.registrations, registered.reference
     used = [index for index, one in enumerate(found) if one.method != "failed" and index not in left_out]
+    exposures = [one.exposure_s for one in frames]
     inputs = [
         StackInput(
-            data=frames[index].data,
-            mask=frames[index].mask,
-            uncertainty=frames[index].uncertainty.array if frames[index].uncertainty is not None else None,
+            data=frames[index].image.data,
+            mask=frames[index].image.mask,
+            uncertainty=frames[index].image.uncertainty,
             exposure_s=exposures[index],
             registration=found[index],
             transparency=_transparency(registered, exposures, index) if params["weighted"] else 1.0,
         )
         for index in used
     ]
-    ny, nx = frames[reference].data.shape
+    ny, nx = frames[reference].image.data.shape
     stacked = stack_images(inputs, (ny, nx), params, memory_bytes)
     light = [one.transparency for one in inputs]
     stacked = replace(stacked, metrics={**stacked.metrics, "least_transparency": min(light)})
@@ -140,19 +153,21 @@ def _transparency(registered: Registered, exposures: Sequence[float | None], ind
 def combine_observation(work: Work) -> Output:
     """A stack; frames that could not be registered are named in its warnings and left out."""
     ordered = sorted(work.inputs("reduced"), key=_start)
-    frames = [read_product(work, one) for one in ordered]
-    members = [member_of(ccd, detect_stars(ccd), _exposure(one)) for ccd, one in zip(frames, ordered, strict=True)]
-    registered = register_frames(frames, [one.wcs in SOLVED for one in ordered], [one.sources for one in members])
-    grid, parameters = frames[registered.reference].data.shape, work.claim.spec.parameters
-    screened = screen_frames(ordered, members, registered.registrations, grid, parameters)
-    combined = combine_registered(
-        frames,
-        [_exposure(one) for one in ordered],
-        registered,
-        screened.left_out,
-        parameters,
-        work.memory_bytes // 2,
-    )
+    frames, members = [], []
+    with tempfile.TemporaryDirectory(prefix="avcd-") as spool:
+        for one in ordered:
+            ccd = read_product(work, one)
+            members.append(member_of(ccd, detect_stars(ccd), _exposure(one)))
+            image = open_image(work.open(one), "", 0, Path(spool), product=True)
+            frames.append(
+                StackFrame(
+                    replace(image, header=ccd.header, wcs=ccd.wcs), str(ccd.unit), members[-1].sources, _exposure(one)
+                )
+            )
+        registered = register_frames(frames, [one.wcs in SOLVED for one in ordered])
+        grid, parameters = frames[registered.reference].image.data.shape, work.claim.spec.parameters
+        screened = screen_frames(ordered, members, registered.registrations, grid, parameters)
+        combined = combine_registered(frames, registered, screened.left_out, parameters, work.memory_bytes // 2)
     stacked, found, reference = combined.stacked, combined.registrations, combined.reference
     notes = [
         *stacked.warnings,
@@ -161,8 +176,8 @@ def combine_observation(work: Work) -> Output:
     ]
     uncertainty = None if stacked.uncertainty is None else StdDevUncertainty(stacked.uncertainty)
     ccd = CCDData(stacked.data, unit=frames[reference].unit, mask=stacked.mask, uncertainty=uncertainty)
-    header, state = _header(work, frames[reference], ordered[reference], len(combined.used))
-    header = combined_times(header, [frames[index].header for index in combined.used])
+    header, state = _header(work, frames[reference].image, ordered[reference], len(combined.used))
+    header = combined_times(header, [frames[index].image.header for index in combined.used])
     metrics = {
         **stacked.metrics,
         "frames": len(ordered),
@@ -196,7 +211,7 @@ def _note(found: Registration, one: JobInput) -> str:
     return f"{one.relative_path.rsplit('/', 1)[-1]}: {found.warning}"
 
 
-def _header(work: Work, reference: CCDData, one: JobInput, combined: int) -> tuple[fits.Header, Wcs]:
+def _header(work: Work, reference: OpenImage, one: JobInput, combined: int) -> tuple[fits.Header, Wcs]:
     source = fits.Header(reference.header)
     wcs = reference.wcs
     if one.wcs in SOLVED and isinstance(wcs, WCS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,31 @@ _PLAIN = (".fits", ".fit", ".fts")
 
 
 class StoredPlane:
-    """An image in an uncompressed FITS file; slices of it are arrays of values."""
+    """An image that stands in a file; slices of it are arrays of values, and no memory is held between them."""
 
     def __init__(self, path: Path, place: StoredPixels) -> None:
         self.shape = place.shape
-        self._zero = place.zero
-        self._stored = np.memmap(path, dtype=place.stored, mode="r", offset=place.start, shape=place.shape)
+        self._start, self._zero = place.start, place.zero
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        stored = np.dtype(place.stored)
+        count = place.shape[0] * place.shape[1]
+        self._stored = np.frombuffer(self._map, stored, count, place.start).reshape(place.shape)
 
     def __getitem__(self, part: Any) -> np.ndarray:
         """Values of a part, native: uint8, int16, uint16 or float32."""
         found: Any = self._stored[part]
-        native = np.asarray(found.astype(found.dtype.newbyteorder("=")))
+        native = np.array(found, dtype=found.dtype.newbyteorder("="))
+        self._let_go(part[0] if isinstance(part, tuple) else part)
         return native.view(np.uint16) ^ np.uint16(0x8000) if self._zero else native
+
+    def _let_go(self, rows: slice) -> None:
+        """Give the memory of rows back: else all that was ever looked at would count as this process's own."""
+        first, last, _ = rows.indices(self.shape[0])
+        length = self._stored.strides[0]
+        begin = (self._start + first * length) // mmap.PAGESIZE * mmap.PAGESIZE
+        if first < last:
+            self._map.madvise(mmap.MADV_DONTNEED, begin, self._start + last * length - begin)
 
 
 @dataclass(frozen=True)
@@ -91,9 +105,8 @@ def _in_place(path: Path, hdu: int, *, product: bool) -> OpenImage | None:
     return OpenImage(StoredPlane(path, place), planes.get("MASK"), planes.get("UNCERT"), header, celestial_wcs(header))
 
 
-def _spooled(plane: np.ndarray, spool: Path) -> np.ndarray:
-    """The same array, mapped from a file."""
-    path = spool / f"{len(list(spool.iterdir()))}.npy"
-    np.save(path, plane)
-    found: np.ndarray = np.load(path, mmap_mode="r")
-    return found
+def _spooled(plane: np.ndarray, spool: Path) -> StoredPlane:
+    """The same array, in a file."""
+    path = spool / str(len(list(spool.iterdir())))
+    plane.tofile(path)
+    return StoredPlane(path, StoredPixels(0, (plane.shape[0], plane.shape[1]), plane.dtype.str, 0))

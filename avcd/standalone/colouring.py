@@ -52,7 +52,7 @@ def plan_composite(
     recipe
         Of composites.
     mix
-        composite, or red, green, blue and perhaps luminance.
+        composite, or red, green, blue and perhaps luminance; and what the picture is enhanced by.
 
     Raises
     ------

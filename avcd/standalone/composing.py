@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import StdDevUncertainty
 
 from avcd.cards import inherit, sign, with_combined, with_world
 from avcd.compose.engines import ENGINES, mosaic_by
@@ -23,10 +22,9 @@ from avcd.compose.resampling import INTERPOLATIONS, Resampled, resample
 from avcd.errors import ProcessingError, UsageError
 from avcd.frame import CalibLevel, MaskBit, ProductKind
 from avcd.products import ImageContent, celestial_wcs, write_image_fits
-from avcd.reduction.planes import CCDData
 from avcd.stages.combining import combined_times, scales_of
 from avcd.stages.mosaics import MosaicWriter, Prepared, opened, prepare_mosaic
-from avcd.stages.stacks import combine_registered, detect_stars, register_frames
+from avcd.stages.stacks import StackFrame, combine_registered, detect_stars, register_frames
 from avcd.stages.tiles import OpenImage, open_image
 from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Task, Writer, paths_of
@@ -37,6 +35,8 @@ RESAMPLINGS = (*INTERPOLATIONS, *PEERS)
 _FITS = (".fits", ".fit", ".fts", ".fz", ".gz", ".bz2")
 # Of a grid's pixel while one image is brought onto it: its planes, and what is between them.
 _BYTES_PER_PIXEL = 60
+# Of a stack's pixel: its planes, and one frame while its stars are looked for.
+_BYTES_PER_STACKED = 50
 
 
 @dataclass(frozen=True)
@@ -233,41 +233,46 @@ def plan_stack(files: Sequence[FrameFile], out: Path, changes: Sequence[str], li
     if len(units) > 1:
         raise ProcessingError(f"the frames differ in unit: {', '.join(sorted(units))}")
     ordered = sorted({one.id: one for one in files}.values(), key=lambda one: (one.frame.t_min or 0.0, one.id))
-    needed = sum((one.frame.naxis1 or 0) * (one.frame.naxis2 or 0) * (10 if one.product else 4) for one in ordered)
-    if needed > limit_bytes:
-        raise ProcessingError(f"{len(ordered)} frames need about {-(-needed // 2**20)} MiB; raise --mem-limit")
+    largest = max((one.frame.naxis1 or 0) * (one.frame.naxis2 or 0) for one in ordered)
+    if largest * _BYTES_PER_STACKED > limit_bytes:
+        raise ProcessingError(
+            f"frames of this size need about {-(-largest * _BYTES_PER_STACKED // 2**20)} MiB; raise --mem-limit"
+        )
     signed = Signed.of("stack", [("frame", one) for one in ordered], parameters)
     return Task(signed.identity, signed.kind, out, paths_of(ordered), partial(_stack, ordered, signed, limit_bytes))
 
 
 def _stack(files: Sequence[FrameFile], signed: Signed, limit_bytes: int) -> tuple[Writer, Sequence[str]]:
-    frames = [_with_world(one.read()) for one in files]
-    registered = register_frames(frames, [one.wcs is not None for one in frames], [detect_stars(one) for one in frames])
-    exposures = [one.frame.exposure_s for one in files]
-    combined = combine_registered(frames, exposures, registered, (), signed.parameters, limit_bytes // 2)
+    with tempfile.TemporaryDirectory(prefix="avcd-") as spool:
+        frames = [_stack_frame(one, Path(spool)) for one in files]
+        registered = register_frames(frames, [one.image.wcs is not None for one in frames])
+        combined = combine_registered(frames, registered, (), signed.parameters, limit_bytes // 2)
     stacked = combined.stacked
     notes = [
         *stacked.warnings,
         *(f"{files[index].name}: {one.warning}" for index, one in enumerate(combined.registrations) if one.warning),
     ]
     like = frames[combined.reference]
-    header = with_combined(inherit(like.header, keep_world=True), len(combined.used), None)
-    header = combined_times(header, [frames[index].header for index in combined.used])
+    header = with_combined(inherit(like.image.header, keep_world=True), len(combined.used), None)
+    header = combined_times(header, [frames[index].image.header for index in combined.used])
     steps = [f"{signed.parameters['method']} of {len(combined.used)} of {len(files)} frames, registered and clipped"]
     header = sign(header, signed.identity, signed.kind, signed.recipe, signed.version, CalibLevel.COMBINED, steps)
     content = ImageContent(
-        stacked.data, str(like.unit), stacked.mask, stacked.uncertainty, header, signed.provenance, signed.parameters,
+        stacked.data, like.unit, stacked.mask, stacked.uncertainty, header, signed.provenance, signed.parameters,
         planes={"WEIGHT": stacked.weight, "COVERAGE": stacked.coverage},
     )  # fmt: skip
     return partial(write_image_fits, content), notes
 
 
-def _with_world(ccd: CCDData) -> CCDData:
-    """An image with the world coordinates of its header."""
-    spread = None if ccd.uncertainty is None else StdDevUncertainty(ccd.uncertainty.array)
-    found = CCDData(ccd.data, unit=ccd.unit, mask=ccd.mask, uncertainty=spread)
-    found.meta, found.wcs = ccd.header, celestial_wcs(ccd.header)
-    return found
+def _stack_frame(file: FrameFile, spool: Path) -> StackFrame:
+    """A file's image, its stars found; its pixels are let go."""
+    ccd = file.read()
+    sources = detect_stars(ccd)
+    stars = replace(sources, background=np.empty((0, 0)), background_rms=np.empty((0, 0)))
+    image = open_image(file.path, file.member, file.hdu, spool, product=file.product is not None)
+    return StackFrame(
+        replace(image, header=ccd.header, wcs=celestial_wcs(ccd.header)), str(ccd.unit), stars, file.frame.exposure_s
+    )
 
 
 @dataclass(frozen=True)

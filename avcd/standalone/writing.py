@@ -31,6 +31,7 @@ _VERSIONS = {
     "stack": 1,
     "mosaic": 1,
     "solve": 1,
+    "bin": 1,
 }
 
 

@@ -114,3 +114,37 @@ def test_an_unknown_composite_is_answered_with_those_there_are():
     with pytest.raises(ProcessingError, match="sho"):
         choose_mix("hubble", ("Ha",))
     assert sorted(COMPOSITES) == sorted(composites())
+
+
+def test_the_span_is_the_longest_the_middle_and_the_shortest():
+    assert assigned("span", "g", "r", "i", "z", "u") == ("z", "r", "u")
+    assert assigned("span", "F090W", "F444W", "F200W", "F115W", "L") == ("F444W", "F200W", "F090W")
+    assert assigned("span", "r", "g") is None
+
+
+@pytest.mark.parametrize(
+    ("question", "names", "wanted"),
+    [
+        ("star-formation", ("B", "V", "R", "I", "Ha"), ("Ha", "V", "B")),
+        ("star-formation", ("u", "g", "r", "H-Alpha"), ("H-Alpha", "r", "u")),
+        ("stellar-population", ("u", "g", "r", "i", "z"), ("z", "r", "g")),
+        ("agn", ("J", "OIII", "U", "V"), ("J", "OIII", "U")),
+        ("dust", ("F770W", "F200W", "V", "F444W"), ("F770W", "F200W", "V")),
+    ],
+)
+def test_a_question_chooses_the_filters_that_tell(question, names, wanted):
+    assert assigned(question, *names) == wanted
+    assert assigned(question, *reversed(names)) == wanted
+    assert assigned(question, *names[-2:]) is None
+
+
+def test_components_are_of_all_filters_and_of_three_at_least():
+    found = choose_mix("components", ("x", "r", "g"))
+    assert found.components
+    assert set(found.filters) == {"x", "r", "g"}
+    assert choose_mix("components", ("r", "g")) is None
+
+
+@pytest.mark.parametrize("name", composites())
+def test_no_filters_make_nothing(name):
+    assert choose_mix(name, ()) is None

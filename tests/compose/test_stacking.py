@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.ndimage import uniform_filter
 
 from avcd.compiling import available
 from avcd.compose import resampling, stacking
-from avcd.compose.registration import register
+from avcd.compose.registration import Registration, register
 from avcd.compose.stacking import StackInput, stack_images
 from avcd.compose.transparency import transparency
 from avcd.errors import ProcessingError
@@ -201,3 +202,53 @@ def test_frames_that_share_little_with_the_reference_are_brought_to_its_backgrou
     ]
     stacked = stack_of(frames, shifts)
     assert np.median(stacked.data[stacked.coverage > 0]) == pytest.approx(200, abs=3)
+
+
+class Drawn:
+    """A plane that is drawn anew by every slice: it holds no memory itself."""
+
+    def __init__(self, level: float) -> None:
+        self.shape = (512, 512)
+        self.level = level
+
+    def __getitem__(self, part):
+        rows, columns = part if isinstance(part, tuple) else (part, slice(None))
+        y, x = np.arange(512)[rows], np.arange(512)[columns]
+        return (self.level + 5 * np.sin(y[:, None] * 12.9898 + x * 78.233)).astype(np.float32)
+
+
+@pytest.mark.skipif(not available(), reason="Numba is not installed")
+def test_memory_does_not_grow_with_the_number_of_frames():
+    peaks = []
+    for number in (8, 80):
+        inputs = [
+            StackInput(Drawn(100.0 + index), None, None, 60.0, Registration("stars", np.array([[1, 0, 0.5], [0, 1, 0.25]])))
+            for index in range(number)
+        ]  # fmt: skip
+        stack_images(inputs[:1], (512, 512), PARAMETERS, 2**23)  # what is loaded once
+        tracemalloc.start()
+        stacked = stack_images(inputs, (512, 512), PARAMETERS, 2**23)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert stacked.coverage.max() == number
+    results = 512 * 512 * 16
+    assert peaks[1] < results + 2 * 2**23
+    assert peaks[1] < peaks[0] + 2**23  # all frames would take seventy-two MiB more
+
+
+@pytest.mark.skipif(not available(), reason="Numba is not installed")
+def test_frames_with_and_without_uncertainty_are_combined_alike_by_both_loops(monkeypatch):
+    sky = Sky(25, seed=4)
+    frames = [sky.frame(shift, seed=index)[0] for index, shift in enumerate(SHIFTS)]
+    found = register([seen(image, None, world(shift)) for image, shift in zip(frames, SHIFTS, strict=True)], 0)
+    inputs = [
+        StackInput(image, None, np.full(SHAPE, 10.0, np.float32) if index % 2 else None, 60.0, one)
+        for index, (image, one) in enumerate(zip(frames, found, strict=True))
+    ]
+    plain = stack_images(inputs, SHAPE, PARAMETERS)
+    monkeypatch.setattr(resampling, "_WORTH_COMPILING", 1)
+    other = stack_images(inputs, SHAPE, PARAMETERS)
+    np.testing.assert_array_equal(plain.coverage, other.coverage)
+    np.testing.assert_array_equal(plain.mask, other.mask)
+    for name in ("data", "uncertainty", "weight"):
+        np.testing.assert_allclose(getattr(plain, name), getattr(other, name), rtol=1e-5, err_msg=name)

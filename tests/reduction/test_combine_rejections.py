@@ -12,8 +12,8 @@ from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction import combine
 from avcd.reduction.combine import ArraySource, combine_frames
-from avcd.reduction.networks import middle_network, sorting_network
 from avcd.reduction.sources import FileSource
+from avcd.sorting import middle_network, sorting_network
 
 # ccdproc says so where every frame is masked.
 pytestmark = [
