@@ -39,8 +39,8 @@ def kernels(name: str) -> ModuleType | None:
 
 
 def loaded(name: str) -> ModuleType | None:
-    """The module of compiled loops, where it is in use already; None where loading it would cost more than it saves."""
-    return kernels(name) if f"avcd.{name}" in sys.modules else None
+    """The module of compiled loops, where Numba is in use already; None where loading it would cost more than it saves."""
+    return kernels(name) if "numba" in sys.modules else None
 
 
 def load_beside(name: str) -> None:

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,9 +28,10 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd import faults
-from avcd.encoding import ALL_ONES, encoded, sums_of, write_hdus
+from avcd.encoding import ALL_ONES, encoded, sums_of, write_hdus, write_image
 from avcd.errors import ProductError, StorageError
 from avcd.frame import MaskBit
+from avcd.products.heads import parameter_texts, parameters_hdu, primary_head, provenance_hdu
 from avcd.reduction.planes import CCDData
 from avcd.work import PublishedFile
 
@@ -122,10 +124,35 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
     for name, plane in planes.items():
         if plane.shape != shape:
             raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
-    hdus: list[Any] = _image_hdus(planes, content.unit, as_written(content.header))
-    hdus += record_tables(content.provenance, content.parameters)
-    hdus += [fits.BinTableHDU(table, name=name) for name, table in content.tables.items()]
-    write_hdus(hdus, stream)
+    for name, plane in planes.items():
+        head = _primary_head(content) if name == "SCI" else _extension_head(name, content.unit)
+        write_image(head, np.asarray(plane, dtype=_stored_type(name)), stream)
+    stream.write(record_hdus(content.provenance, content.parameters))
+    if content.tables:
+        # Tables are written behind an empty primary, which is not part of them.
+        tables = [fits.PrimaryHDU(), *(fits.BinTableHDU(table, name=name) for name, table in content.tables.items())]
+        stream.write(b"".join(head.tostring().encode("ascii") + raw for head, raw in list(encoded(tables))[1:]))
+
+
+def _primary_head(content: ImageContent) -> bytes:
+    header = as_written(content.header)
+    head = primary_head(header, content.unit)
+    if head is not None:
+        return head
+    hdus = _image_hdus({"SCI": np.zeros((1, 1), np.float32)}, content.unit, header)
+    return _first_head(hdus, 0)
+
+
+@lru_cache(maxsize=64)
+def _extension_head(name: str, unit: str) -> bytes:
+    planes = {one: np.zeros((1, 1), _stored_type(one)) for one in ("SCI", name)}
+    return _first_head(_image_hdus(planes, unit, fits.Header()), 1)
+
+
+def _first_head(hdus: list[Any], number: int) -> bytes:
+    """The header of one of some HDUs as astropy writes it where tables follow."""
+    found = list(encoded([*hdus, fits.BinTableHDU(Table({"any": [0]}))]))[number][0]
+    return found.tostring().encode("ascii")
 
 
 def _image_hdus(planes: Mapping[str, np.ndarray], unit: str, header: fits.Header) -> list[Any]:
@@ -184,9 +211,9 @@ def write_table_fits(
         fits.PrimaryHDU(header=as_written(header)),
         fits.BinTableHDU(table, name=name),
         *(fits.BinTableHDU(one, name=title) for title, one in (further or {}).items()),
-        *record_tables(provenance, parameters),
     ]
     write_hdus(hdus, stream)
+    stream.write(record_hdus(provenance, parameters))
 
 
 def as_written(header: fits.Header) -> fits.Header:
@@ -196,19 +223,11 @@ def as_written(header: fits.Header) -> fits.Header:
         return fits.Header.fromstring(header.tostring())
 
 
-def record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
-    """The tables PROVENANCE and PARAMETERS."""
+def record_hdus(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> bytes:
+    """The tables PROVENANCE and PARAMETERS as they stand in the file; one without rows is left out."""
     columns = {name: [_ascii(str(row[name])) for row in provenance] for name in _PROVENANCE}
-    values = {
-        "name": sorted(parameters),
-        "value": [_json(parameters[key]) for key in sorted(parameters)],
-    }
-    found: list[fits.BinTableHDU] = []
-    for title, texts in (("PROVENANCE", columns), ("PARAMETERS", values)):
-        if any(texts.values()):
-            table = Table({name: np.array(cells, dtype="S") for name, cells in texts.items()})
-            found.append(fits.BinTableHDU(table, name=title))
-    return found
+    found = provenance_hdu(columns) if provenance else b""
+    return found + (parameters_hdu(parameter_texts(parameters)) if parameters else b"")
 
 
 def _ascii(text: str) -> str:
@@ -218,10 +237,6 @@ def _ascii(text: str) -> str:
 
 def _unescaped(text: str) -> str:
     return text.encode("ascii").decode("unicode_escape")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def read_image_product(path: Path, *, pixels: bool = True) -> ImageContent:

@@ -9,6 +9,7 @@ import numpy as np
 
 from avcd.reduction.applying import each_strip
 from avcd.reduction.noise import mad_sigma
+from avcd.reduction.survivors import MAD_TO_SIGMA
 
 Look = Callable[[np.ndarray], np.ndarray]
 
@@ -173,7 +174,7 @@ def measure_sky_gradient(data: np.ndarray, unusable: np.ndarray) -> dict[str, fl
     ----------
     data : shape (ny, nx)
         After the flat was divided out. Stars are clipped; blocks that a nebula fills hardly count.
-    unusable : shape (ny, nx), bool
+    unusable : shape (ny, nx), bool or a mask plane
 
     Returns
     -------
@@ -230,14 +231,19 @@ def _sky(values: np.ndarray, unusable: np.ndarray) -> tuple[float, float]:
     """Level and scatter of the sky in a block: what is left when all that sticks out is clipped."""
     # Of both axes: a whole row or column that is bad, or stands out, is met no oftener than it should be.
     step = max(1, round((values.size / _BLOCK_PX) ** 0.5))
-    kept = values[::step, ::step][~unusable[::step, ::step]].astype(np.float64)
-    kept = kept[np.isfinite(kept)]
+    kept = values[::step, ::step][unusable[::step, ::step] == 0].astype(np.float64)
+    kept = np.sort(kept[np.isfinite(kept)])
     for _ in range(_PASSES):
         if not kept.size:
             return float("nan"), float("nan")
-        middle, sigma = float(np.median(kept)), mad_sigma(kept)
-        inside = np.abs(kept - middle) <= _CLIP * sigma
-        if inside.all():
+        half = (kept.size - 1) // 2, kept.size // 2
+        middle = float(kept[half[0]] + kept[half[1]]) / 2
+        departure = kept - middle  # in order, as the values are: what is clipped lies at both ends
+        near = np.partition(np.abs(departure), half)
+        sigma = float(near[half[0]] + near[half[1]]) / 2 * MAD_TO_SIGMA
+        first = int(np.searchsorted(departure, -_CLIP * sigma))
+        last = int(np.searchsorted(departure, _CLIP * sigma, "right"))
+        if last - first == kept.size:
             break
-        kept = kept[inside]
+        kept = kept[first:last]
     return middle, sigma

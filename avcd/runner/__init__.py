@@ -13,14 +13,17 @@ import os
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING
 
 from avcd import faults
-from avcd.catalog import Catalog
 from avcd.config import Workers
 from avcd.errors import AvcdError, LeaseLostError
 from avcd.frame import JobState, ProductSpec
 from avcd.runner.worker import Workplace, initialise, prepare_environment, work
 from avcd.work import Claim, Published
+
+if TYPE_CHECKING:  # workers load this package, and no worker has to do with the catalogue
+    from avcd.catalog import Catalog
 
 __all__ = ["Runner", "Workplace"]
 

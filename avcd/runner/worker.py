@@ -101,8 +101,9 @@ def work(claim: Claim, place: Workplace) -> Published:
     """
     faults.reach("running")
     try:
-        _held.limit_bytes = place.memory_bytes // 4  # a worker's next job is often another frame of the same night
-        output = run_stage(claim, open_inputs(place), place.memory_bytes, _held)
+        _held.limit_bytes = place.memory_bytes // 2  # a worker's next job is often another frame of the same night
+        left = place.memory_bytes - _held.held_bytes
+        output = run_stage(claim, open_inputs(place), left, _held)
         files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)
     except MemoryError as error:
         raise StorageError(

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from avcd.reduction.planes import CCDData
 
-# Of a held pixel: value, uncertainty, mask, and what is worked out of them once.
-_BYTES_PER_PIXEL = 18
-
 
 class HeldMasters:
     """What was read last, as much as ``limit_bytes`` allow; a file that has changed is read again."""
@@ -38,6 +35,16 @@ class HeldMasters:
         if found is None:
             found = read()
         self._held[key] = found
-        while self._held and sum(one.data.size for one in self._held.values()) * _BYTES_PER_PIXEL > self.limit_bytes:
+        while self._held and self.held_bytes > self.limit_bytes:
             self._held.popitem(last=False)
         return found
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is held."""
+        return sum(_size_of(one) for one in self._held.values())
+
+
+def _size_of(one: CCDData) -> int:
+    planes = (one.data, one.mask, None if one.uncertainty is None else one.uncertainty.array)
+    return sum({id(plane): plane.nbytes for plane in planes if plane is not None}.values())
