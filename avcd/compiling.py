@@ -64,11 +64,23 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(**options)(function)
 
 
+_allowed = 0
+
+
+def allow_threads(number: int) -> None:
+    """Set what `threads` answers from now on in this process; 0: what it answers by itself."""
+    global _allowed
+    _allowed = number
+
+
 def threads() -> int:
     """How many threads are worth starting: what OMP_NUM_THREADS says, else the processor cores this process may use.
 
-    The daemon's workers have it set to one: there the pool uses every core already.
+    The daemon's workers have it set to one, for the pool uses every core already; a worker whose job is the only one for
+    now is allowed as many as there are workers.
     """
+    if _allowed:
+        return _allowed
     said = os.environ.get("OMP_NUM_THREADS", "")
     if said.isdecimal() and int(said) > 0:
         return int(said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -215,32 +215,3 @@ def checksum_text(total: int) -> str:
         columns.append(four)
     text = bytes(columns[column][row] for row in range(4) for column in range(4))
     return (text[-1:] + text[:-1]).decode("ascii")  # the card's value begins at an odd place
-
-
-def sums_of(stream: BinaryIO, places: Sequence[Mapping[str, int]]) -> Iterator[tuple[int, int]]:
-    """What the words of each HDU of a file add up to, and how many bytes of it are there.
-
-    Parameters
-    ----------
-    stream
-        The file, opened without a buffer.
-    places
-        As astropy's ``fileinfo`` has them: hdrLoc, datLoc, datSpan.
-    """
-    buffer = np.empty(_STRIP_BYTES, np.uint8)
-    for place in places:
-        stream.seek(place["hdrLoc"])
-        left = place["datLoc"] + place["datSpan"] - place["hdrLoc"]
-        total = there = 0
-        while left:
-            got = stream.readinto(buffer[: min(left, buffer.size)].data)  # type: ignore[attr-defined]
-            if not got:
-                break
-            there, left = there + got, left - got
-            if got % 4:  # within a word: the file ends here, or is read on at an odd place
-                more = stream.read(4 - got % 4)
-                total += words_of(buffer[:got].tobytes() + more + bytes(4 - got % 4 - len(more)))
-                there, left = there + len(more), left - len(more)
-            else:
-                total += words_of(buffer[:got])
-        yield folded(total), there

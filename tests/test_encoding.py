@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from avcd import encoding
-from avcd.encoding import ALL_ONES, checksum_text, folded, sums_of, words_of, write_hdus
+from avcd.encoding import ALL_ONES, checksum_text, folded, write_hdus
 
 
 def hdus(shape: tuple[int, int], seed: int = 1) -> list:
@@ -54,18 +54,3 @@ def test_every_checksum_is_of_letters_and_digits_and_makes_the_sum_whole():
         placed = np.frombuffer((text[1:] + text[:1]).encode(), ">u4").sum(dtype=np.uint64)
         zeros = np.frombuffer(b"0" * 16, ">u4").sum(dtype=np.uint64)
         assert folded(int(total) + int(placed) + (ALL_ONES - folded(int(zeros)))) in (0, ALL_ONES)
-
-
-def test_sums_are_those_of_the_words_wherever_reading_stops(monkeypatch):
-    class Slow(io.BytesIO):
-        """A stream that gives a few bytes at a time, as networks do."""
-
-        def readinto(self, buffer):
-            return super().readinto(memoryview(buffer)[:7])
-
-    raw = np.random.default_rng(5).integers(0, 256, 2880 * 3, np.uint8).tobytes()
-    places = [{"hdrLoc": 0, "datLoc": 2880, "datSpan": 0}, {"hdrLoc": 2880, "datLoc": 5760, "datSpan": 2880}]
-    wanted = [(words_of(raw[:2880]), 2880), (words_of(raw[2880:]), 5760)]
-    assert list(sums_of(io.BytesIO(raw), places)) == wanted
-    assert list(sums_of(Slow(raw), places)) == wanted
-    assert list(sums_of(Slow(raw[:4001]), places))[1][1] == 4001 - 2880

@@ -21,7 +21,7 @@ from catalogue import apply, make_frame, make_spec, of_frame, published, record
 FRAMES = [make_frame(f"frame {number}") for number in range(4)]
 
 
-def some_work(claim: Claim, place: Workplace) -> Published:
+def some_work(claim: Claim, place: Workplace, share: int = 1) -> Published:
     """In place of a stage, in the worker process: its end is told by the slot's name."""
     slot = claim.spec.slot
     if slot.startswith("deadly"):

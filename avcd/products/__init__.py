@@ -24,16 +24,32 @@ import numpy as np
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd import faults
-from avcd.encoding import ALL_ONES, encoded, sums_of, write_hdus, write_image
+from avcd.encoding import encoded, write_hdus, write_image
 from avcd.errors import ProductError, StorageError
 from avcd.frame import MaskBit
 from avcd.products.heads import parameter_texts, parameters_hdu, primary_head, provenance_hdu
+from avcd.products.verifying import verify_fits
 from avcd.reduction.planes import CCDData
 from avcd.work import PublishedFile
+
+__all__ = [
+    "PLANES",
+    "ImageContent",
+    "as_written",
+    "celestial_wcs",
+    "image_headers",
+    "publish",
+    "read_image_product",
+    "record_hdus",
+    "sweep_temporaries",
+    "verify_fits",
+    "verify_picture",
+    "write_image_fits",
+    "write_table_fits",
+]
 
 _TEMPORARY = ".part"
 # Images that only some products have: how many inputs each pixel kept or is made of; the smooth sky; weights.
@@ -286,40 +302,6 @@ def _rows(hdu: Any) -> Any:
     return () if hdu is None else hdu.data
 
 
-def verify_fits(path: Path) -> None:
-    """Check that a file is FITS, whole, and that every byte of every HDU is as its CHECKSUM says.
-
-    The sums are taken over the bytes on disk (FITS 4.0, appendix J): astropy's own check writes the header anew
-    before it adds it up, and so passes over some damage.
-
-    Raises
-    ------
-    ProductError
-        It is not.
-    """
-    try:
-        with warnings.catch_warnings(), path.open("rb") as stream:
-            warnings.simplefilter("error", AstropyUserWarning)
-            with fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus:  # pixels are not read here
-                places = [hdu.fileinfo() for hdu in hdus]
-                for hdu in hdus:
-                    hdu.verify("exception")
-                    if "CHECKSUM" not in hdu.header or "DATASUM" not in hdu.header:
-                        raise ProductError(f"{path.name}: HDU {hdu.name} carries no checksum")
-        with path.open("rb", buffering=0) as raw:
-            sums = list(sums_of(raw, places))
-        size = path.stat().st_size
-    except (OSError, LookupError, TypeError, ValueError, AstropyUserWarning, fits.VerifyError) as error:
-        raise ProductError(f"{path.name} is damaged: {error}") from error
-    end = 0
-    for number, (place, (total, there)) in enumerate(zip(places, sums, strict=True)):
-        start, end = end, place["datLoc"] + place["datSpan"]
-        if place["hdrLoc"] != start or there < end - start or total != ALL_ONES:
-            raise ProductError(f"{path.name} is damaged: HDU {number} is not what its checksum says")
-    if end != size:
-        raise ProductError(f"{path.name} is damaged: {size - end} bytes after its last HDU")
-
-
 def verify_picture(path: Path) -> None:
     """Check that a picture can be decoded.
 
@@ -349,7 +331,7 @@ def publish(
     archive: Path,
     relative: str,
     write: Callable[[BinaryIO], None],
-    verify: Callable[[Path], None],
+    verify: Callable[[Path], str | None],
     token: str,
     *,
     digest: bool = True,
@@ -363,16 +345,17 @@ def publish(
     relative
         POSIX path below the archive.
     write, verify
-        Write the content to a stream; check the written file, raising ProductError.
+        Write the content to a stream; check the written file, raising ProductError. A check that has read all of the
+        file may answer with its SHA-256.
     token
         Of the lease: keeps two attempts' temporary files apart.
     digest
-        Whether the file's SHA-256 is asked for; else it is "".
+        Whether the file's SHA-256 is asked for where the check does not say it.
 
     Returns
     -------
     PublishedFile
-        Path, SHA-256 and size of what is in place.
+        Path, SHA-256 ("": not known) and size of what is in place.
 
     Raises
     ------
@@ -393,12 +376,10 @@ def publish(
             write(stream)
             stream.flush()
             faults.reach("written")
-            with ThreadPoolExecutor(2) as beside:  # the disk is waited for while the processor checks
+            with ThreadPoolExecutor(1) as beside:  # the disk is waited for while the processor checks
                 synced = beside.submit(os.fsync, stream.fileno())
-                found = beside.submit(_digest, temporary) if digest else None
-                verify(temporary)
+                sha256 = verify(temporary) or (_digest(temporary) if digest else "")
                 synced.result()
-            sha256 = found.result() if found else ""
         faults.reach("fsynced")
         size = temporary.stat().st_size
         temporary.replace(target)

@@ -16,9 +16,9 @@ from avcd.encoding import CARD, SUM_COMMENT, encoded, padded_text, signed
 
 # Where one of these is in a header, astropy does more to it than to add the cards of the structure.
 _ASTROPYS = frozenset(
-    "SIMPLE XTENSION BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 EXTEND PCOUNT GCOUNT GROUPS BSCALE BZERO BLANK BUNIT EXTNAME EXTVER "
-    "EXTLEVEL CHECKSUM DATASUM TFIELDS".split()
-) | {""}
+    ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "PCOUNT", "GCOUNT", "GROUPS", "BSCALE",
+     "BZERO", "BLANK", "BUNIT", "EXTNAME", "EXTVER", "EXTLEVEL", "CHECKSUM", "DATASUM", "TFIELDS", "")
+)  # fmt: skip
 _COMMENTARY = ("COMMENT ", "HISTORY ")
 _STRUCTURE = 6  # cards of a primary image that extensions follow
 

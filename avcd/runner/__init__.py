@@ -82,7 +82,11 @@ class Runner:
     @property
     def full(self) -> bool:
         """Whether no further job would be claimed now, however many are ready."""
-        return len(self._running) >= (1 if self._suspects else self._settings.processes)
+        return len(self._running) >= self._most
+
+    @property
+    def _most(self) -> int:
+        return 1 if self._suspects else self._settings.processes
 
     def step(self, timeout_s: float) -> bool:
         """Feed free workers, wait at most ``timeout_s`` for one to finish, record what finished.
@@ -106,24 +110,32 @@ class Runner:
         return moved
 
     def _feed(self) -> bool:
-        moved = False
-        while not self.full:
-            claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
-            if claim is None:
-                if not self._running:  # a suspect that the plan dropped must not slow the others down for good
-                    self._suspects.clear()
-                break
-            faults.reach("leased")
-            try:
-                future = self._executor().submit(work, claim, self._place)
-            except BrokenProcessPool:
-                self._drop_pool()
-                future = self._executor().submit(work, claim, self._place)
-            self._running[future] = claim
-            if self._on_ready:
-                future.add_done_callback(self._tell_ready)
-            moved = True
-        return moved
+        claims: list[Claim] = []
+        try:
+            while len(self._running) + len(claims) < self._most:
+                claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
+                if claim is None:
+                    if not self._running and not claims:  # a suspect that the plan dropped must not slow the others down
+                        self._suspects.clear()
+                    break
+                faults.reach("leased")
+                claims.append(claim)
+        finally:
+            # While there are fewer jobs than workers, as with the masters that all else waits for, each takes more threads.
+            share = max(1, self._settings.processes // max(1, len(self._running) + len(claims)))
+            for claim in claims:
+                self._submit(claim, share)
+        return bool(claims)
+
+    def _submit(self, claim: Claim, share: int) -> None:
+        try:
+            future = self._executor().submit(work, claim, self._place, share)
+        except BrokenProcessPool:
+            self._drop_pool()
+            future = self._executor().submit(work, claim, self._place, share)
+        self._running[future] = claim
+        if self._on_ready:
+            future.add_done_callback(self._tell_ready)
 
     def _tell_ready(self, _: Future[Published]) -> None:
         if self._on_ready:

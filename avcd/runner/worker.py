@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from avcd import faults
+from avcd.compiling import allow_threads
 from avcd.errors import ProcessingError, StorageError
 from avcd.products import publish
 from avcd.stages import HeldMasters, Opener, run_stage
@@ -86,8 +87,15 @@ def open_inputs(place: Workplace) -> Opener:
     return path_of
 
 
-def work(claim: Claim, place: Workplace) -> Published:
+def work(claim: Claim, place: Workplace, share: int = 1) -> Published:
     """Do one job: run its stage, publish its files.
+
+    Parameters
+    ----------
+    claim, place
+        The job, and where.
+    share
+        How many threads it may use: other workers have nothing to do. No byte depends on it.
 
     Returns
     -------
@@ -101,6 +109,7 @@ def work(claim: Claim, place: Workplace) -> Published:
     """
     faults.reach("running")
     try:
+        allow_threads(share)
         _held.limit_bytes = place.memory_bytes // 2  # a worker's next job is often another frame of the same night
         left = place.memory_bytes - _held.held_bytes
         output = run_stage(claim, open_inputs(place), left, _held)

@@ -103,7 +103,7 @@ def picture_output(
     return Output(files, clean(metrics), Wcs.NONE, warnings)
 
 
-def verifier_of(suffix: str) -> Callable[[Path], None]:
+def verifier_of(suffix: str) -> Callable[[Path], str | None]:
     """What checks a file of a composite."""
     return {".fits": verify_fits, ".json": verify_record}.get(suffix, verify_picture)
 
