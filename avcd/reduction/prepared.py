@@ -76,6 +76,7 @@ def prepare(master: CCDData) -> Prepared:
     found = _known.get(master)
     if found is None:
         sigma = None if master.uncertainty is None else np.asarray(master.uncertainty.array, dtype=np.float32)
-        mask = None if master.mask is None else np.asarray(master.mask, dtype=np.uint16)
+        # A plane without any bit says nothing, and would be gone through for every frame.
+        mask = None if master.mask is None or not master.mask.any() else np.asarray(master.mask, dtype=np.uint16)
         found = _known[master] = Prepared(np.asarray(master.data, dtype=np.float32), sigma, mask)
     return found

@@ -250,11 +250,18 @@ def _sky(values: np.ndarray, unusable: np.ndarray) -> tuple[float, float]:
         half = (kept.size - 1) // 2, kept.size // 2
         middle = float(kept[half[0]] + kept[half[1]]) / 2
         departure = kept - middle  # in order, as the values are: what is clipped lies at both ends
-        near = np.partition(np.abs(departure), half)
-        sigma = float(near[half[0]] + near[half[1]]) / 2 * MAD_TO_SIGMA
+        sigma = float(_nth_smallest(departure, half[0]) + _nth_smallest(departure, half[1])) / 2 * MAD_TO_SIGMA
         first = int(np.searchsorted(departure, -_CLIP * sigma))
         last = int(np.searchsorted(departure, _CLIP * sigma, "right"))
         if last - first == kept.size:
             break
         kept = kept[first:last]
     return middle, sigma
+
+
+def _nth_smallest(departure: np.ndarray, number: int) -> float:
+    """The value of that number (from 0) among the sizes of departures that are in ascending order themselves.
+
+    So many values that are the smallest lie side by side: of all such runs the one whose larger end is the smallest.
+    """
+    return float(np.maximum(-departure[: departure.size - number], departure[number:]).min())

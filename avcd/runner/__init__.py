@@ -19,7 +19,7 @@ from avcd import faults
 from avcd.config import Workers
 from avcd.errors import AvcdError, LeaseLostError
 from avcd.frame import JobState, ProductSpec
-from avcd.runner.worker import Workplace, initialise, prepare_environment, work
+from avcd.runner.worker import Workplace, get_ready, initialise, prepare_environment, work
 from avcd.work import Claim, Published
 
 if TYPE_CHECKING:  # workers load this package, and no worker has to do with the catalogue
@@ -88,6 +88,13 @@ class Runner:
     def _most(self) -> int:
         return 1 if self._suspects else self._settings.processes
 
+    def warm(self) -> None:
+        """Start the workers, which takes a second or two, while there is no job for them yet."""
+        if self._pool is None:
+            pool = self._executor()
+            for _ in range(self._settings.processes):
+                pool.submit(get_ready)
+
     def step(self, timeout_s: float) -> bool:
         """Feed free workers, wait at most ``timeout_s`` for one to finish, record what finished.
 
@@ -115,7 +122,9 @@ class Runner:
             while len(self._running) + len(claims) < self._most:
                 claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
                 if claim is None:
-                    if not self._running and not claims:  # a suspect that the plan dropped must not slow the others down
+                    if (
+                        not self._running and not claims
+                    ):  # a suspect that the plan dropped must not slow the others down
                         self._suspects.clear()
                     break
                 faults.reach("leased")

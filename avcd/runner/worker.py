@@ -21,8 +21,9 @@ from pathlib import Path
 from avcd import faults
 from avcd.compiling import allow_threads
 from avcd.errors import ProcessingError, StorageError
+from avcd.frame import ProductKind
 from avcd.products import publish
-from avcd.stages import HeldMasters, Opener, run_stage
+from avcd.stages import HeldMasters, Opener, run_stage, stage_of
 from avcd.work import Claim, JobInput, Published
 
 # The packages whose versions the promise of equal bytes holds for.
@@ -58,6 +59,12 @@ def initialise(parent: int) -> None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     if os.getppid() != parent:  # it died before the kernel was told
         os._exit(1)
+
+
+def get_ready() -> None:
+    """Load what most jobs need: masters and reduced frames."""
+    for kind in (ProductKind.MASTER_BIAS, ProductKind.REDUCED):
+        stage_of(kind)
 
 
 def _follow(parent: int) -> None:
