@@ -385,7 +385,7 @@ def noise(
     if histogram is not None:
         check_plot_name("--histogram", histogram, force=force)
     session = start_session()
-    files = session.open_all(paths)
+    files = [one.trimmed() for one in session.open_all(paths)]
     rows = list(measure(files, session.warn))
     print_rows(rows, form, COLUMNS, expected=not session.failed)
     if histogram is not None:
