@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -137,9 +138,7 @@ def grid_of(amplifiers: Sequence[Amplifier]) -> tuple[list[tuple[int, int]], lis
     """
     columns = sorted({(one.image.x_first, one.image.x_last) for one in amplifiers})
     rows = sorted({(one.image.y_first, one.image.y_last) for one in amplifiers})
-    apart = all(
-        before[1] < after[0] for ranges in (columns, rows) for before, after in zip(ranges, ranges[1:], strict=False)
-    )
+    apart = all(before[1] < after[0] for ranges in (columns, rows) for before, after in pairwise(ranges))
     if not amplifiers or not apart or len({one.image for one in amplifiers}) != len(columns) * len(rows):
         there = ", ".join(str(one.image) for one in amplifiers)
         raise ProcessingError(
