@@ -79,3 +79,54 @@ def test_a_mask_is_of_the_image_alone(write, call, tmp_path):
     assert found.parameters["trim"] == CARDS["TRIMSEC"]
     whole = call("badpix", *darks, "-o", "mask.fits")
     assert "is there already" in whole.err
+
+
+def quarters(rng) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
+    """A raw image of two amplifiers with their strips between them, the sky in it, and where each part and its overscan is."""
+    sky = rng.poisson(400, (128, 160)).astype(float)
+    strip = np.zeros((128, 16))
+    left, right = (np.hstack(parts) + level for parts, level in (
+        ((sky[:, :80], strip), 900), ((strip, sky[:, 80:]), 1400)))  # fmt: skip
+    parts = [("[1:80,1:128]", "[81:96,1:128]"), ("[113:192,1:128]", "[97:112,1:128]")]
+    return np.hstack([left, right]) + rng.normal(0, 3, (128, 192)), sky, parts
+
+
+def test_several_amplifiers_become_one_image(call, tmp_path):
+    counts, sky, parts = quarters(np.random.default_rng(8))
+    header = fits.Header({"IMAGETYP": "Light Frame", "EXPTIME": 60.0, "INSTRUME": "FLI", "XBINNING": 1, "YBINNING": 1,
+                          "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 83.8, "CRVAL2": -5.4, "CRPIX1": 120.0,
+                          "CRPIX2": 64.0, "CDELT1": -1e-4, "CDELT2": 1e-4})  # fmt: skip
+    fits.writeto(tmp_path / "plain.fits", np.rint(counts).astype(np.uint16), header)
+    for number, (image, overscan) in enumerate(parts, 1):
+        header[f"DATASEC{number}"], header[f"BIASSEC{number}"] = image, overscan
+    fits.writeto(tmp_path / "said.fits", np.rint(counts).astype(np.uint16), header)
+    listed = "".join(f'[[amplifier]]\nimage = "{image}"\noverscan = "{overscan}"\n' for image, overscan in parts)
+    (tmp_path / "amplifiers.toml").write_text(listed)
+    assert call("trim", "said.fits", "-o", "a.fits").code == 0
+    assert call("trim", "plain.fits", "--amplifiers", "amplifiers.toml", "-o", "b.fits").code == 0
+    found, other = (read_image_product(tmp_path / name) for name in ("a.fits", "b.fits"))
+    np.testing.assert_array_equal(found.data, other.data)
+    assert found.data.shape == sky.shape
+    for part in (np.s_[:, :80], np.s_[:, 80:]):
+        assert np.mean(found.data[part] - sky[part]) == pytest.approx(0, abs=0.2)
+    assert found.header["CRPIX1"] == 120 - 32, "the strips between the parts are no sky"
+    assert found.header["SATURATE"] == pytest.approx(65535 - 1400, abs=2)
+    assert not {"BIASSEC1", "DATASEC2"} & set(found.header)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[[amplifier]]\n", "amplifier 1"), ('[[amplifier]]\nimage = "here"\n', "no part of an image"), ("x = [", "TOML"),
+     ('[[amplifiers]]\nimage = "[1:2,1:2]"\n', "a list of"), (None, "No such file"),
+     ('[[amplifier]]\nimage = "[1:9000,1:2]"\n', "reaches beyond")],
+)  # fmt: skip
+def test_a_list_that_has_no_meaning_says_what_is_wrong(text, said, call, write, tmp_path):
+    write("light.fits", "Light Frame", 100, 1000)
+    if text is not None:
+        (tmp_path / "amplifiers.toml").write_text(text)
+    found = call("trim", "light.fits", "--amplifiers", "amplifiers.toml", "-o", "out.fits")
+    assert found.code != 0
+    assert said in found.err
+    assert not (tmp_path / "out.fits").exists()
+    both = call("trim", "light.fits", "--amplifiers", "amplifiers.toml", "--section", "[1:5,1:5]", "-o", "out.fits")
+    assert (both.code, "leave --section" in both.err) == (2, True)
