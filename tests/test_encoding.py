@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from avcd import encoding
+from avcd.compiling import available, kernels
 from avcd.encoding import ALL_ONES, checksum_text, folded, write_hdus
 
 
@@ -43,6 +44,21 @@ def test_every_byte_is_astropys(shape, strip, monkeypatch):
         write_hdus(hdus(shape, seed), stream)
         assert stream.getvalue() == by_astropy(hdus(shape, seed))
         assert stream.tell() == len(stream.getvalue())
+
+
+@pytest.mark.skipif(not available(), reason="Numba is not installed")
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 90), (201, 333)])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_compiled_loops_and_threads_write_the_same_bytes(shape, workers, monkeypatch, tmp_path):
+    assert kernels("wordsums") is not None  # from now on they are used
+    monkeypatch.setattr(encoding, "_COMPILED_BYTES", 256)
+    monkeypatch.setattr(encoding, "threads", lambda: workers)
+    memory, path = io.BytesIO(), tmp_path / "x.fits"
+    write_hdus(hdus(shape), memory)
+    with path.open("wb") as stream:
+        write_hdus(hdus(shape), stream)
+        assert stream.tell() == len(memory.getvalue())
+    assert memory.getvalue() == path.read_bytes() == by_astropy(hdus(shape))
 
 
 def test_every_checksum_is_of_letters_and_digits_and_makes_the_sum_whole():
