@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from avcd import faults
 from avcd.config import Workers
 from avcd.errors import AvcdError, LeaseLostError
-from avcd.frame import JobState, ProductSpec
+from avcd.frame import MASTER_KINDS, JobState, ProductSpec
 from avcd.runner.worker import Workplace, get_ready, initialise, prepare_environment, work
 from avcd.work import Claim, Published
 
@@ -109,6 +109,9 @@ class Runner:
             if len(self._running) > 1 and any(isinstance(one.exception(), BrokenProcessPool) for one in done):
                 done = self._suspect_all()
                 moved = True
+            elif not self._suspects and not any(self._leads_on(one) for one in done):
+                # Their workers need not wait for the transactions that record what they have made.
+                moved |= self._feed(free=len(done))
             for future in done:
                 self._settle(future, self._running.pop(future))
                 moved = True
@@ -116,22 +119,26 @@ class Runner:
             moved |= self._feed()
         return moved
 
-    def _feed(self) -> bool:
+    def _leads_on(self, future: Future[Published]) -> bool:
+        """Whether the end of a job is to be recorded before another is claimed: one may wait for it that is more urgent."""
+        return future.exception() is not None or self._running[future].spec.kind in MASTER_KINDS
+
+    def _feed(self, free: int = 0) -> bool:
+        """Claim jobs for the workers that have none; ``free`` of those that have one are done with it."""
         claims: list[Claim] = []
+        busy = len(self._running) - free
         try:
-            while len(self._running) + len(claims) < self._most:
+            while busy + len(claims) < self._most:
                 claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
                 if claim is None:
-                    if (
-                        not self._running and not claims
-                    ):  # a suspect that the plan dropped must not slow the others down
-                        self._suspects.clear()
+                    if not self._running and not claims:
+                        self._suspects.clear()  # one that the plan dropped must not slow the others down for good
                     break
                 faults.reach("leased")
                 claims.append(claim)
         finally:
             # While there are fewer jobs than workers, as with the masters that all else waits for, each takes more threads.
-            share = max(1, self._settings.processes // max(1, len(self._running) + len(claims)))
+            share = max(1, self._settings.processes // max(1, busy + len(claims)))
             for claim in claims:
                 self._submit(claim, share)
         return bool(claims)
