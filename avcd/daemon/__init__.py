@@ -251,7 +251,7 @@ class Daemon:
             self._intake.watch_began(self._watcher.refresh())
             self._intake.begin_rescan()
         if self._intake.take():
-            self._runner.warm()  # frames make jobs, as a rule
+            self._runner.warm(compiled=self._intake.large)  # frames make jobs, as a rule
             moved = True
         if until_idle and not self._intake.pending:
             moved |= self._close(idle=True)

@@ -31,7 +31,7 @@ log = logging.getLogger("avcd.intake")
 _PORTION_S = 0.5
 _TOGETHER = 200  # files in one transaction
 _BACKLOG = 20_000  # files kept in mind
-_LARGE = 2**20  # bytes of a file from which on threads are worth starting
+_LARGE = 2**21  # bytes of a file from which on threads are worth starting, and compiled loops their loading
 _SLICE_S = 0.02  # of a rescan, between two looks at whether a file is due
 
 
@@ -86,6 +86,7 @@ class Intake:
         self.unseen: set[str] = set()  # roots that the last look could not list
         self.found = 0
         self.ingested = 0
+        self.large = False  # whether a large file was among them
 
     @property
     def pending(self) -> bool:
@@ -282,7 +283,9 @@ class Intake:
         read: list[PathReading] = []
         keys = iter([one for one in itertools.islice(self._ready, _TOGETHER) if one[0] == root])
         for key in keys:
-            together = [key, *itertools.islice(keys, threads() - 1)] if _is_large(drop.base / key[1]) else [key]
+            large = _is_large(drop.base / key[1])
+            self.large |= large
+            together = [key, *itertools.islice(keys, threads() - 1)] if large else [key]
             for one in together:
                 del self._ready[one]
             read += self._read(drop, [one[1] for one in together])

@@ -151,11 +151,10 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
 
 
 def _primary_head(content: ImageContent) -> bytes:
-    header = as_written(content.header)
-    head = primary_head(header, content.unit)
+    head = primary_head(content.header, content.unit)
     if head is not None:
         return head
-    hdus = _image_hdus({"SCI": np.zeros((1, 1), np.float32)}, content.unit, header)
+    hdus = _image_hdus({"SCI": np.zeros((1, 1), np.float32)}, content.unit, as_written(content.header))
     return _first_head(hdus, 0)
 
 

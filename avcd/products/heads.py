@@ -31,11 +31,11 @@ def primary_head(header: fits.Header, unit: str) -> bytes | None:
     bytes or None
         None for a header that says something of a file's structure itself.
     """
-    if any(card.keyword in _ASTROPYS for card in header.cards):
-        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)  # comments that are too long are cut
         text = header.tostring(endcard=False, padding=False)
+    if any(text[start : start + 8].rstrip() in _ASTROPYS for start in range(0, len(text), CARD)):
+        return None
     end = len(text)
     while end and text[end - CARD : end].startswith(_COMMENTARY):
         end -= CARD  # new cards come before the last words on what was done

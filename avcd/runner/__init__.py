@@ -88,12 +88,18 @@ class Runner:
     def _most(self) -> int:
         return 1 if self._suspects else self._settings.processes
 
-    def warm(self) -> None:
-        """Start the workers, which takes a second or two, while there is no job for them yet."""
+    def warm(self, *, compiled: bool) -> None:
+        """Start the workers, which takes a second or two, while there is no job for them yet.
+
+        Parameters
+        ----------
+        compiled
+            Whether frames are so large that compiled loops will be wanted.
+        """
         if self._pool is None:
             pool = self._executor()
             for _ in range(self._settings.processes):
-                pool.submit(get_ready)
+                pool.submit(get_ready, compiled)
 
     def step(self, timeout_s: float) -> bool:
         """Feed free workers, wait at most ``timeout_s`` for one to finish, record what finished.

@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from avcd import faults
-from avcd.compiling import allow_threads
+from avcd.compiling import allow_threads, kernels
 from avcd.errors import ProcessingError, StorageError
 from avcd.frame import ProductKind
 from avcd.products import publish
@@ -29,6 +29,7 @@ from avcd.work import Claim, JobInput, Published
 # The packages whose versions the promise of equal bytes holds for.
 _RECORDED = ("avcd", "numpy", "scipy", "astropy", "astroscrappy", "sep", "reproject", "pillow")
 _PR_SET_PDEATHSIG = 1
+_LOOPS = ("reduction.kernels", "reduction.fused", "wordsums")
 # One thread each: sums over threads come out in another order every time, and the pool already uses every core.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -61,10 +62,12 @@ def initialise(parent: int) -> None:
         os._exit(1)
 
 
-def get_ready() -> None:
-    """Load what most jobs need: masters and reduced frames."""
+def get_ready(compiled: bool) -> None:
+    """Load what most jobs need, masters and reduced frames; ``compiled``: the loops for large ones, too."""
     for kind in (ProductKind.MASTER_BIAS, ProductKind.REDUCED):
         stage_of(kind)
+    for name in _LOOPS if compiled else ():
+        kernels(name)
 
 
 def _follow(parent: int) -> None:
