@@ -11,7 +11,7 @@ from avcd.compiling import compiled
 
 
 @compiled
-def turn_values(values: np.ndarray, out: np.ndarray) -> int:
+def turn_values(values: np.ndarray, out: np.ndarray) -> np.uint64:
     """Words of 32 bits turned round; returns their sum before that.
 
     Parameters
@@ -29,7 +29,7 @@ def turn_values(values: np.ndarray, out: np.ndarray) -> int:
 
 
 @compiled
-def turn_counts(values: np.ndarray, flip: int, out: np.ndarray) -> tuple[int, int]:
+def turn_counts(values: np.ndarray, flip: int, out: np.ndarray) -> tuple[np.uint64, np.uint64]:
     """Numbers of 16 bits turned round, after some of their bits were flipped; the sums of every other one, first and second.
 
     Parameters
@@ -54,7 +54,7 @@ def turn_counts(values: np.ndarray, flip: int, out: np.ndarray) -> tuple[int, in
 
 
 @compiled
-def sum_turned(words: np.ndarray) -> int:
+def sum_turned(words: np.ndarray) -> np.uint64:
     """The sum of words of 32 bits that stand the wrong way round; uint32."""
     total = np.uint64(0)
     for k in range(words.size):

@@ -286,9 +286,9 @@ class Intake:
             large = _is_large(drop.base / key[1])
             self.large |= large
             together = [key, *itertools.islice(keys, threads() - 1)] if large else [key]
-            for one in together:
-                del self._ready[one]
-            read += self._read(drop, [one[1] for one in together])
+            for taken in together:
+                del self._ready[taken]
+            read += self._read(drop, [path for _, path in together])
             if time.monotonic() >= end:
                 break
         try:

@@ -105,7 +105,8 @@ def picture_output(
 
 def verifier_of(suffix: str) -> Callable[[Path], str | None]:
     """What checks a file of a composite."""
-    return {".fits": verify_fits, ".json": verify_record}.get(suffix, verify_picture)
+    known: Mapping[str, Callable[[Path], str | None]] = {".fits": verify_fits, ".json": verify_record}
+    return known.get(suffix, verify_picture)
 
 
 def verify_record(path: Path) -> None:
