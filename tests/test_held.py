@@ -59,6 +59,8 @@ def test_no_more_is_held_than_may_be(reader):
     for name in "bca":
         get(held, name)
     assert calls == ["a", "b", "c", "a"]
+    held.limit_bytes = 0  # and all at once, where the room is needed
+    assert held.held_bytes == 0
     for name in "aa":
         get(HeldMasters(), name)
     assert calls[-2:] == ["a", "a"]

@@ -28,6 +28,7 @@ from avcd.work import Claim, JobInput, Published
 
 # The packages whose versions the promise of equal bytes holds for.
 _RECORDED = ("avcd", "numpy", "scipy", "astropy", "astroscrappy", "sep", "reproject", "pillow")
+_LARGE = (ProductKind.STACK, ProductKind.MOSAIC, ProductKind.RGB)
 _PR_SET_PDEATHSIG = 1
 _LOOPS = ("reduction.kernels", "reduction.fused", "wordsums")
 # One thread each: sums over threads come out in another order every time, and the pool already uses every core.
@@ -120,7 +121,8 @@ def work(claim: Claim, place: Workplace, share: int = 1) -> Published:
     faults.reach("running")
     try:
         allow_threads(share)
-        _held.limit_bytes = place.memory_bytes // 2  # a worker's next job is often another frame of the same night
+        # A worker's next job is often another frame of the same night; what joins many frames needs the room itself.
+        _held.limit_bytes = 0 if claim.spec.kind in _LARGE else place.memory_bytes // 2
         left = place.memory_bytes - _held.held_bytes
         output = run_stage(claim, open_inputs(place), left, _held)
         files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)

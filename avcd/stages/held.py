@@ -13,8 +13,18 @@ class HeldMasters:
     """What was read last, as much as ``limit_bytes`` allow; a file that has changed is read again."""
 
     def __init__(self, limit_bytes: int = 0) -> None:
-        self.limit_bytes = limit_bytes
         self._held: OrderedDict[tuple[object, ...], CCDData] = OrderedDict()
+        self._limit_bytes = limit_bytes
+
+    @property
+    def limit_bytes(self) -> int:
+        """How much may be held; what is beyond it is let go at once."""
+        return self._limit_bytes
+
+    @limit_bytes.setter
+    def limit_bytes(self, value: int) -> None:
+        self._limit_bytes = value
+        self._trim()
 
     def get(self, path: Path, part: tuple[object, ...], read: Callable[[], CCDData]) -> CCDData:
         """The master in a file: held, or read now.
@@ -35,9 +45,12 @@ class HeldMasters:
         if found is None:
             found = read()
         self._held[key] = found
-        while self._held and self.held_bytes > self.limit_bytes:
-            self._held.popitem(last=False)
+        self._trim()
         return found
+
+    def _trim(self) -> None:
+        while self._held and self.held_bytes > self._limit_bytes:
+            self._held.popitem(last=False)
 
     @property
     def held_bytes(self) -> int:
