@@ -121,22 +121,29 @@ def _descriptor_of(stream: BinaryIO) -> int | None:
 def _write_together(descriptor: int, place: int, flat: np.ndarray, compiled: ModuleType, workers: int) -> int:
     """The bytes of an image into a file from ``place`` on, in a few threads; returns what their words add up to."""
     size = _COMPILED_BYTES // flat.itemsize
-    strips = range(0, flat.size, size)
+    portion = _STRIP_BYTES // _COMPILED_BYTES * size or size  # one after the other, so that the disk can begin with it
+    portions = range(0, flat.size, portion)
 
     def some(first: int) -> int:
         room, total = np.empty(size, flat.dtype), 0
-        for start in strips[first::workers]:
-            part = flat[start : start + size]
-            out = room[: part.size]
-            total += _turn(compiled, part, out)
-            left, at = out.view(np.uint8).data, place + start * flat.itemsize
-            while left:
-                written = os.pwrite(descriptor, left, at)
-                left, at = left[written:], at + written
+        for begin in portions[first::workers]:
+            end = min(begin + portion, flat.size)
+            for start in range(begin, end, size):
+                part = flat[start : min(start + size, end)]
+                out = room[: part.size]
+                total += _turn(compiled, part, out)
+                _write_fully(descriptor, out.view(np.uint8).data, place + start * flat.itemsize)
+            begin_to_sync(descriptor, place + begin * flat.itemsize, (end - begin) * flat.itemsize)
         return total
 
     with ThreadPoolExecutor(workers) as pool:
         return sum(pool.map(some, range(workers)))
+
+
+def _write_fully(descriptor: int, data: memoryview, place: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, place)
+        data, place = data[written:], place + written
 
 
 def _stripsencoded(flat: np.ndarray) -> Iterator[tuple[memoryview, int]]:

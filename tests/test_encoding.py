@@ -52,6 +52,7 @@ def test_every_byte_is_astropys(shape, strip, monkeypatch):
 def test_compiled_loops_and_threads_write_the_same_bytes(shape, workers, monkeypatch, tmp_path):
     assert kernels("wordsums") is not None  # from now on they are used
     monkeypatch.setattr(encoding, "_COMPILED_BYTES", 256)
+    monkeypatch.setattr(encoding, "_STRIP_BYTES", 1024)
     monkeypatch.setattr(encoding, "threads", lambda: workers)
     memory, path = io.BytesIO(), tmp_path / "x.fits"
     write_hdus(hdus(shape), memory)
