@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -67,10 +68,15 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 _allowed = 0
 
 
-def allow_threads(number: int) -> None:
-    """Set what `threads` answers from now on in this process; 0: what it answers by itself."""
+@contextmanager
+def allowed_threads(number: int) -> Iterator[None]:
+    """Within it, `threads` answers ``number`` everywhere in this process."""
     global _allowed
-    _allowed = number
+    before, _allowed = _allowed, number
+    try:
+        yield
+    finally:
+        _allowed = before
 
 
 def threads() -> int:

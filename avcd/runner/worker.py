@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from avcd import faults
-from avcd.compiling import allow_threads, kernels
+from avcd.compiling import allowed_threads, kernels
 from avcd.errors import ProcessingError, StorageError
 from avcd.frame import ProductKind
 from avcd.products import publish
@@ -120,12 +120,12 @@ def work(claim: Claim, place: Workplace, share: int = 1) -> Published:
     """
     faults.reach("running")
     try:
-        allow_threads(share)
         # A worker's next job is often another frame of the same night; what joins many frames needs the room itself.
         _held.limit_bytes = 0 if claim.spec.kind in _LARGE else place.memory_bytes // 2
         left = place.memory_bytes - _held.held_bytes
-        output = run_stage(claim, open_inputs(place), left, _held)
-        files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)
+        with allowed_threads(share):
+            output = run_stage(claim, open_inputs(place), left, _held)
+            files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)
     except MemoryError as error:
         raise StorageError(
             f"out of memory in {claim.spec.kind}; give [workers] fewer processes or more memory"
