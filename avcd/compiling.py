@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -39,8 +40,8 @@ def kernels(name: str) -> ModuleType | None:
 
 
 def loaded(name: str) -> ModuleType | None:
-    """The module of compiled loops, where it is in use already; None where loading it would cost more than it saves."""
-    return kernels(name) if f"avcd.{name}" in sys.modules else None
+    """The module of compiled loops, where Numba is in use already; None where loading it would cost more than it saves."""
+    return kernels(name) if "numba" in sys.modules else None
 
 
 def load_beside(name: str) -> None:
@@ -64,11 +65,28 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(**options)(function)
 
 
+_allowed = 0
+
+
+@contextmanager
+def allowed_threads(number: int) -> Iterator[None]:
+    """Within it, `threads` answers ``number`` everywhere in this process."""
+    global _allowed
+    before, _allowed = _allowed, number
+    try:
+        yield
+    finally:
+        _allowed = before
+
+
 def threads() -> int:
     """How many threads are worth starting: what OMP_NUM_THREADS says, else the processor cores this process may use.
 
-    The daemon's workers have it set to one: there the pool uses every core already.
+    The daemon's workers have it set to one, for the pool uses every core already; a worker whose job is the only one for
+    now is allowed as many as there are workers.
     """
+    if _allowed:
+        return _allowed
     said = os.environ.get("OMP_NUM_THREADS", "")
     if said.isdecimal() and int(said) > 0:
         return int(said)

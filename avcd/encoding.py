@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
 
-_BLOCK = 2880
+from avcd.compiling import loaded, threads
+from avcd.flushing import begin_to_sync
+
+BLOCK = 2880
+CARD = 80
 _STRIP_BYTES = 4 * 2**20
+_COMPILED_BYTES = 256 * 2**10
 ALL_ONES = 0xFFFFFFFF  # what the 32-bit words of an HDU with CHECKSUM add up to, in ones' complement
 _WITHOUT_SUM = "0" * 16
+SUM_COMMENT = "HDU checksum"
 _LETTERS = [code for first, last in ("09", "AZ", "az") for code in range(ord(first), ord(last) + 1)]
 _UNSIGNED = np.uint16(0x8000)
 
@@ -32,7 +40,7 @@ def write_hdus(hdus: Sequence[Any], stream: BinaryIO) -> None:
     small = [_stand_in(hdu) if number in images else hdu for number, hdu in enumerate(hdus)]
     for written, (header, tail) in enumerate(encoded(small)):
         if written in images:
-            _write_image(header, images[written], stream)
+            write_image(header.tostring().encode("ascii"), images[written], stream)
         else:
             stream.write(header.tostring().encode("ascii") + tail)
 
@@ -54,7 +62,7 @@ def encoded(hdus: Sequence[Any]) -> Iterator[tuple[fits.Header, bytes]]:
     for hdu in whole:
         # The default comments say when the sum was made, which would differ in every file.
         hdu.add_datasum(when="data unit checksum")
-        hdu.add_checksum(when="HDU checksum", override_datasum=False)
+        hdu.add_checksum(when=SUM_COMMENT, override_datasum=False)
     buffer = io.BytesIO()
     whole.writeto(buffer, checksum=False)
     raw = buffer.getvalue()
@@ -65,28 +73,95 @@ def encoded(hdus: Sequence[Any]) -> Iterator[tuple[fits.Header, bytes]]:
             yield header, raw[place["datLoc"] : place["datLoc"] + place["datSpan"]]
 
 
-def _write_image(header: fits.Header, pixels: np.ndarray, stream: BinaryIO) -> None:
-    header["NAXIS2"], header["NAXIS1"] = pixels.shape
+def write_image(head: bytes, pixels: np.ndarray, stream: BinaryIO) -> None:
+    """Write an image's HDU.
+
+    Parameters
+    ----------
+    head
+        Its header as it stands in the file, of any axes and sums.
+    pixels : float32 or uint16, shape (ny, nx)
+    stream
+        As of `write_hdus`.
+    """
+    for axis, size in ((b"NAXIS1  ", pixels.shape[1]), (b"NAXIS2  ", pixels.shape[0])):
+        head = _with_card(head, axis, f"{axis.decode()}= {size:>20}")
     start = stream.tell()
-    stream.write(bytes(len(header.tostring())))
-    total = 0
-    for part, words in _stripsencoded(pixels):
-        stream.write(part)
-        total += words
-    end = stream.tell()
-    data_bytes = pixels.nbytes
-    stream.write(bytes(-data_bytes % _BLOCK))
-    sign(header, folded(total))
-    stream.seek(start)
-    stream.write(header.tostring().encode("ascii"))
-    stream.seek(end + -data_bytes % _BLOCK)
-
-
-def _stripsencoded(pixels: np.ndarray) -> Iterator[tuple[memoryview, int]]:
-    """The bytes of an image strip after strip, with what their words add up to; one strip is made while one is written."""
+    stream.write(bytes(len(head)))
     flat = np.ascontiguousarray(pixels).reshape(-1)
-    size = _STRIP_BYTES // flat.itemsize
+    descriptor, compiled = _descriptor_of(stream), loaded("wordsums")
+    workers = min(threads(), flat.nbytes // _COMPILED_BYTES)
+    if descriptor is not None and compiled is not None and workers > 1:
+        stream.flush()
+        total = _write_together(descriptor, stream.tell(), flat, compiled, workers)
+        stream.seek(flat.nbytes, os.SEEK_CUR)
+    else:
+        total = 0
+        for part, words in _stripsencoded(flat):
+            stream.write(part)
+            total += words
+    stream.write(bytes(-pixels.nbytes % BLOCK))
+    end = stream.tell()
+    if descriptor is not None:
+        stream.flush()
+        begin_to_sync(descriptor, start, end - start)
+    stream.seek(start)
+    stream.write(signed(head, folded(total)))
+    stream.seek(end)
+
+
+def _descriptor_of(stream: BinaryIO) -> int | None:
+    """Of a file on a disk; None of a stream that is none."""
+    try:
+        return stream.fileno()
+    except (AttributeError, OSError):
+        return None
+
+
+def _write_together(descriptor: int, place: int, flat: np.ndarray, compiled: ModuleType, workers: int) -> int:
+    """The bytes of an image into a file from ``place`` on, in a few threads; returns what their words add up to."""
+    size = _COMPILED_BYTES // flat.itemsize
+    portion = _STRIP_BYTES // _COMPILED_BYTES * size or size  # one after the other, so that the disk can begin with it
+    portions = range(0, flat.size, portion)
+
+    def some(first: int) -> int:
+        room, total = np.empty(size, flat.dtype), 0
+        for begin in portions[first::workers]:
+            end = min(begin + portion, flat.size)
+            for start in range(begin, end, size):
+                part = flat[start : min(start + size, end)]
+                out = room[: part.size]
+                total += _turn(compiled, part, out)
+                _write_fully(descriptor, out.view(np.uint8).data, place + start * flat.itemsize)
+            begin_to_sync(descriptor, place + begin * flat.itemsize, (end - begin) * flat.itemsize)
+        return total
+
+    with ThreadPoolExecutor(workers) as pool:
+        return sum(pool.map(some, range(workers)))
+
+
+def _write_fully(descriptor: int, data: memoryview, place: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, place)
+        data, place = data[written:], place + written
+
+
+def _stripsencoded(flat: np.ndarray) -> Iterator[tuple[memoryview, int]]:
+    """The bytes of an image strip after strip, with what their words add up to.
+
+    One strip is made while one is written; by compiled loops, which take less time than that, in so small ones that they are
+    near the processor still when they are written.
+    """
+    compiled = loaded("wordsums")
+    size = (_STRIP_BYTES if compiled is None else _COMPILED_BYTES) // flat.itemsize
     starts = range(0, flat.size, size)
+    if compiled is not None:
+        room = np.empty(min(size, flat.size), flat.dtype)
+        for start in starts:
+            part = flat[start : start + size]
+            out = room[: part.size]
+            yield out.view(np.uint8).data, _turn(compiled, part, out)
+        return
 
     def encode(start: int) -> tuple[memoryview, int]:
         part = flat[start : start + size]
@@ -107,6 +182,48 @@ def _stripsencoded(pixels: np.ndarray) -> Iterator[tuple[memoryview, int]]:
             yield ready
 
 
+def _turn(compiled: ModuleType, part: np.ndarray, out: np.ndarray) -> int:
+    """The bytes of a strip into ``out``; returns what their words add up to."""
+    if part.dtype == np.uint16:
+        first, second = compiled.turn_counts(part, int(_UNSIGNED), out)
+        return (int(first) << 16) + int(second)
+    return int(compiled.turn_values(part.view(np.uint32), out.view(np.uint32)))
+
+
+def signed(head: bytes, data: int | bytes) -> bytes:
+    """A header as it stands in the file, with the sums of its data set (FITS 4.0, appendix J).
+
+    Parameters
+    ----------
+    head
+        It has the cards CHECKSUM and DATASUM already.
+    data
+        The data, or what their words add up to.
+    """
+    data_sum = data if isinstance(data, int) else words_of(data)
+    head = _with_card(head, b"DATASUM ", _sum_card("DATASUM", str(data_sum)))
+    head = _with_card(head, b"CHECKSUM", _sum_card("CHECKSUM", _WITHOUT_SUM))
+    text = checksum_text(folded(words_of(head) + data_sum))
+    return _with_card(head, b"CHECKSUM", _sum_card("CHECKSUM", text))
+
+
+def _sum_card(keyword: str, value: str) -> str:
+    quoted = f"'{value:8}'"
+    return f"{keyword:8}= {quoted:20} / {SUM_COMMENT}"
+
+
+def _with_card(head: bytes, keyword: bytes, card: str) -> bytes:
+    """A header as it stands in the file, with the first card of a keyword replaced."""
+    start = next(place for place in range(0, len(head), CARD) if head.startswith(keyword, place))
+    return head[:start] + card.ljust(CARD).encode("ascii") + head[start + CARD :]
+
+
+def padded_text(cards: str) -> bytes:
+    """Cards as a header in the file: with its end, and blanks up to a whole block."""
+    text = cards + "END".ljust(CARD)
+    return text.ljust(-(-len(text) // BLOCK) * BLOCK).encode("ascii")
+
+
 def sign(header: fits.Header, data_sum: int) -> None:
     """Set the sums of a header whose other cards are as they will be written (FITS 4.0, appendix J)."""
     header["DATASUM"] = str(data_sum)
@@ -117,6 +234,8 @@ def sign(header: fits.Header, data_sum: int) -> None:
 
 def words_of(block: bytes | memoryview | np.ndarray) -> int:
     """The sum of a block's big-endian words of 32 bits, modulo 2^32 - 1; its length is a multiple of four."""
+    if len(block) >= _COMPILED_BYTES and (compiled := loaded("wordsums")) is not None:
+        return folded(int(compiled.sum_turned(np.frombuffer(block, "<u4"))))
     # Turned round at once: that takes less time than summing up numbers that are the wrong way round.
     return folded(int(np.frombuffer(block, "<u4").byteswap().sum(dtype=np.uint64)))
 
@@ -145,32 +264,3 @@ def checksum_text(total: int) -> str:
         columns.append(four)
     text = bytes(columns[column][row] for row in range(4) for column in range(4))
     return (text[-1:] + text[:-1]).decode("ascii")  # the card's value begins at an odd place
-
-
-def sums_of(stream: BinaryIO, places: Sequence[Mapping[str, int]]) -> Iterator[tuple[int, int]]:
-    """What the words of each HDU of a file add up to, and how many bytes of it are there.
-
-    Parameters
-    ----------
-    stream
-        The file, opened without a buffer.
-    places
-        As astropy's ``fileinfo`` has them: hdrLoc, datLoc, datSpan.
-    """
-    buffer = np.empty(_STRIP_BYTES, np.uint8)
-    for place in places:
-        stream.seek(place["hdrLoc"])
-        left = place["datLoc"] + place["datSpan"] - place["hdrLoc"]
-        total = there = 0
-        while left:
-            got = stream.readinto(buffer[: min(left, buffer.size)].data)  # type: ignore[attr-defined]
-            if not got:
-                break
-            there, left = there + got, left - got
-            if got % 4:  # within a word: the file ends here, or is read on at an odd place
-                more = stream.read(4 - got % 4)
-                total += words_of(buffer[:got].tobytes() + more + bytes(4 - got % 4 - len(more)))
-                there, left = there + len(more), left - len(more)
-            else:
-                total += words_of(buffer[:got])
-        yield folded(total), there

@@ -119,7 +119,7 @@ def test_a_frame_reduced_in_a_process_that_is_warm(night):
     loaded = {name: read_image_product(night / f"{name}.fits").to_ccd() for name in ("bias", "dark", "flat")}
     file = session.open_all([night / "light-0.fits"])[0]
     raw = file.read()
-    parameters = {"full_well_fraction": 0.95, "repair": "none", "cosmic_rays": False}
+    parameters = {"full_well_fraction": 0.95, "repair": "none", "cosmic_rays": "none", "background": "none"}
     masters = Masters(loaded["bias"], loaded["dark"], 60.0, False, True, loaded["flat"])
     detector = Detector(GAIN, READ_NOISE_E, None, 65535.0)
     reduce_frame(raw, masters, detector, 60.0, parameters)

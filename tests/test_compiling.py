@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from avcd import compiling
-from avcd.compiling import available, compiled, kernels, threads
+from avcd.compiling import allowed_threads, available, compiled, kernels, threads
 
 needs_numba = pytest.mark.skipif(not available(), reason="Numba is not installed")
 
@@ -64,6 +64,9 @@ def test_where_code_cannot_be_kept_it_is_made_anew(monkeypatch):
 
 def test_workers_that_are_told_to_use_one_thread_do(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads() == 1
+    with allowed_threads(3):  # the others have nothing to do
+        assert threads() == 3
     assert threads() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "")
     assert threads() >= 1

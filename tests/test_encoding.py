@@ -10,7 +10,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from avcd import encoding
-from avcd.encoding import ALL_ONES, checksum_text, folded, sums_of, words_of, write_hdus
+from avcd.compiling import available, kernels
+from avcd.encoding import ALL_ONES, checksum_text, folded, write_hdus
 
 
 def hdus(shape: tuple[int, int], seed: int = 1) -> list:
@@ -45,6 +46,22 @@ def test_every_byte_is_astropys(shape, strip, monkeypatch):
         assert stream.tell() == len(stream.getvalue())
 
 
+@pytest.mark.skipif(not available(), reason="Numba is not installed")
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 90), (201, 333)])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_compiled_loops_and_threads_write_the_same_bytes(shape, workers, monkeypatch, tmp_path):
+    assert kernels("wordsums") is not None  # from now on they are used
+    monkeypatch.setattr(encoding, "_COMPILED_BYTES", 256)
+    monkeypatch.setattr(encoding, "_STRIP_BYTES", 1024)
+    monkeypatch.setattr(encoding, "threads", lambda: workers)
+    memory, path = io.BytesIO(), tmp_path / "x.fits"
+    write_hdus(hdus(shape), memory)
+    with path.open("wb") as stream:
+        write_hdus(hdus(shape), stream)
+        assert stream.tell() == len(memory.getvalue())
+    assert memory.getvalue() == path.read_bytes() == by_astropy(hdus(shape))
+
+
 def test_every_checksum_is_of_letters_and_digits_and_makes_the_sum_whole():
     rng = np.random.default_rng(4)
     for total in (0, 1, ALL_ONES, ALL_ONES - 1, 0x30303030, *rng.integers(0, ALL_ONES, 500).tolist()):
@@ -54,18 +71,3 @@ def test_every_checksum_is_of_letters_and_digits_and_makes_the_sum_whole():
         placed = np.frombuffer((text[1:] + text[:1]).encode(), ">u4").sum(dtype=np.uint64)
         zeros = np.frombuffer(b"0" * 16, ">u4").sum(dtype=np.uint64)
         assert folded(int(total) + int(placed) + (ALL_ONES - folded(int(zeros)))) in (0, ALL_ONES)
-
-
-def test_sums_are_those_of_the_words_wherever_reading_stops(monkeypatch):
-    class Slow(io.BytesIO):
-        """A stream that gives a few bytes at a time, as networks do."""
-
-        def readinto(self, buffer):
-            return super().readinto(memoryview(buffer)[:7])
-
-    raw = np.random.default_rng(5).integers(0, 256, 2880 * 3, np.uint8).tobytes()
-    places = [{"hdrLoc": 0, "datLoc": 2880, "datSpan": 0}, {"hdrLoc": 2880, "datLoc": 5760, "datSpan": 2880}]
-    wanted = [(words_of(raw[:2880]), 2880), (words_of(raw[2880:]), 5760)]
-    assert list(sums_of(io.BytesIO(raw), places)) == wanted
-    assert list(sums_of(Slow(raw), places)) == wanted
-    assert list(sums_of(Slow(raw[:4001]), places))[1][1] == 4001 - 2880

@@ -51,7 +51,7 @@ def test_a_file_that_has_changed_is_read_again(reader):
 
 def test_no_more_is_held_than_may_be(reader):
     get, calls, _ = reader
-    held = HeldMasters(2 * 18 * 10_000)
+    held = HeldMasters(2 * 4 * 10_000)
     for name in "abab":
         get(held, name)
     assert calls == ["a", "b"]
@@ -59,6 +59,8 @@ def test_no_more_is_held_than_may_be(reader):
     for name in "bca":
         get(held, name)
     assert calls == ["a", "b", "c", "a"]
+    held.limit_bytes = 0  # and all at once, where the room is needed
+    assert held.held_bytes == 0
     for name in "aa":
         get(HeldMasters(), name)
     assert calls[-2:] == ["a", "a"]

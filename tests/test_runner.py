@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from catalogue import apply, make_frame, make_spec, of_frame, published, record
 FRAMES = [make_frame(f"frame {number}") for number in range(4)]
 
 
-def some_work(claim: Claim, place: Workplace) -> Published:
+def some_work(claim: Claim, place: Workplace, share: int = 1) -> Published:
     """In place of a stage, in the worker process: its end is told by the slot's name."""
     slot = claim.spec.slot
     if slot.startswith("deadly"):
@@ -74,6 +75,27 @@ def test_a_job_that_kills_its_worker_dies_alone(catalog, make_runner):
     deadly = next(row for row in catalog.jobs(status="dead"))
     assert "worker process died" in deadly["reason"]
     assert runner.died == 1
+
+
+def test_a_job_alone_may_take_the_threads_of_idle_workers(catalog, make_runner, monkeypatch):
+    class Pool:
+        """Takes what is handed to it and never does it."""
+
+        def __init__(self) -> None:
+            self.shares: list[int] = []
+
+        def submit(self, _work, _claim, _place, share: int) -> Future:
+            self.shares.append(share)
+            return Future()
+
+    pool = Pool()
+    monkeypatch.setattr(Runner, "_executor", lambda self: pool)
+    alone = make_runner("one")
+    alone.step(0.0)
+    assert pool.shares == [2]
+    both = make_runner("one", "two", "three")
+    both.step(0.0)
+    assert pool.shares[1:] == [1, 1]
 
 
 def test_every_kind_of_failure_ends_as_it_should(catalog, make_runner):

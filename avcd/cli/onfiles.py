@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
+from avcd.compiling import threads
 from avcd.errors import AvcdError, UsageError
 from avcd.headers.profiles import Profiles, load_profiles
 from avcd.standalone.inputs import FrameFile, open_files
@@ -85,12 +87,20 @@ class Session:
     ) -> list[FrameFile]:
         """The images of all files that can be read, as ``opened`` finds them."""
         found: list[FrameFile] = []
-        with bar("reading", len(paths)) as step:
-            for path in paths:
-                try:
-                    found += opened(path, self.profiles)
-                except (AvcdError, OSError) as error:
-                    self.fail(path, error)
+
+        def read(path: Path) -> list[FrameFile] | AvcdError | OSError:
+            try:
+                return opened(path, self.profiles)
+            except (AvcdError, OSError) as error:
+                return error
+
+        workers = min(threads(), len(paths)) or 1
+        with bar("reading", len(paths)) as step, ThreadPoolExecutor(workers) as pool:
+            for path, one in zip(paths, pool.map(read, paths), strict=True):
+                if isinstance(one, list):
+                    found += one
+                else:
+                    self.fail(path, one)
                 step(path.name)
         return found
 

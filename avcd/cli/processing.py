@@ -254,14 +254,26 @@ def trim(
     degree: Annotated[
         int | None, typer.Option("--degree", min=0, help="Fit a polynomial of this degree along the lines' levels.")
     ] = None,
+    amplifiers: Annotated[
+        Path | None,
+        typer.Option(
+            "--amplifiers",
+            metavar="TOML",
+            help="A list of several amplifiers' parts of the image; else the header's BIASSECn and DATASECn.",
+        ),
+    ] = None,
     force: ForceOption = False,
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Subtract the overscan and cut it off. Sections are FITS's: the first pixel is 1, both ends belong to them."""
+    from avcd.standalone.amplifiers import read_amplifiers
     from avcd.standalone.images import TrimOptions, plan_trim
 
+    if amplifiers is not None and (section or overscan):
+        raise UsageError("--amplifiers says where everything is: leave --section and --overscan away")
     session = start_session(force, mem_limit)
-    options = TrimOptions(_section(section), _section(overscan), subtract, method.value, degree)
+    parts = () if amplifiers is None else read_amplifiers(amplifiers)
+    options = TrimOptions(_section(section), _section(overscan), subtract, method.value, degree, parts)
     session.run_each(
         paths, out, "trimmed", lambda file, path: (plan_trim(file, path, options, session.memory_bytes), [])
     )
@@ -385,7 +397,7 @@ def noise(
     if histogram is not None:
         check_plot_name("--histogram", histogram, force=force)
     session = start_session()
-    files = session.open_all(paths)
+    files = [one.trimmed() for one in session.open_all(paths)]
     rows = list(measure(files, session.warn))
     print_rows(rows, form, COLUMNS, expected=not session.failed)
     if histogram is not None:

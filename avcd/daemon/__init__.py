@@ -250,8 +250,9 @@ class Daemon:
         if "rescan" in due or self._intake.wants_rescan:
             self._intake.watch_began(self._watcher.refresh())
             self._intake.begin_rescan()
-        took = self._intake.take()
-        moved |= took
+        if self._intake.take():
+            self._runner.warm(compiled=self._intake.large)  # frames make jobs, as a rule
+            moved = True
         if until_idle and not self._intake.pending:
             moved |= self._close(idle=True)
         elif "completion" in due:

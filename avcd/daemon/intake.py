@@ -13,13 +13,16 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from avcd.catalog import Catalog
+from avcd.compiling import threads
 from avcd.config import Home
 from avcd.daemon.witness import Witness
 from avcd.errors import StorageError, TransientError
 from avcd.headers.profiles import Profiles
-from avcd.ingest import Drop, read_path, record_paths
+from avcd.ingest import Drop, PathReading, read_path, record_paths
 from avcd.scan import Scan, scanning
 from avcd.watch import SettledFiles
 
@@ -28,6 +31,7 @@ log = logging.getLogger("avcd.intake")
 _PORTION_S = 0.5
 _TOGETHER = 200  # files in one transaction
 _BACKLOG = 20_000  # files kept in mind
+_LARGE = 2**21  # bytes of a file from which on threads are worth starting, and compiled loops their loading
 _SLICE_S = 0.02  # of a rescan, between two looks at whether a file is due
 
 
@@ -82,6 +86,7 @@ class Intake:
         self.unseen: set[str] = set()  # roots that the last look could not list
         self.found = 0
         self.ingested = 0
+        self.large = False  # whether a large file was among them
 
     @property
     def pending(self) -> bool:
@@ -263,14 +268,27 @@ class Intake:
         if self._tracker.observe(key, found.st_size, found.st_mtime_ns, found.st_ctime_ns):
             self._ready[key] = None
 
+    def _read(self, drop: Drop, paths: list[str]) -> list[PathReading]:
+        """Files read, several at once: while one is hashed the next is on its way from the disk."""
+        limits = self._home.settings.limits
+        if len(paths) == 1:
+            return [read_path(drop, paths[0], self._profiles, limits)]
+        with ThreadPoolExecutor(len(paths)) as pool:
+            return list(pool.map(lambda path: read_path(drop, path, self._profiles, limits), paths))
+
     def _ingest(self, end: float) -> bool:
         """Read files of one root that have settled, and record them together."""
         root, _ = next(iter(self._ready))
         drop = self._places[root]
-        read = []
-        for key in [one for one in itertools.islice(self._ready, _TOGETHER) if one[0] == root]:
-            del self._ready[key]
-            read.append(read_path(drop, key[1], self._profiles, self._home.settings.limits))
+        read: list[PathReading] = []
+        keys = iter([one for one in itertools.islice(self._ready, _TOGETHER) if one[0] == root])
+        for key in keys:
+            large = _is_large(drop.base / key[1])
+            self.large |= large
+            together = [key, *itertools.islice(keys, threads() - 1)] if large else [key]
+            for taken in together:
+                del self._ready[taken]
+            read += self._read(drop, [path for _, path in together])
             if time.monotonic() >= end:
                 break
         try:
@@ -290,3 +308,10 @@ class Intake:
             self.ingested += 1
             took = True
         return took
+
+
+def _is_large(path: Path) -> bool:
+    try:
+        return path.stat().st_size >= _LARGE
+    except OSError:
+        return False  # it is gone, which reading it will tell

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from avcd.headers.cards import COMMENTARY
 from avcd.headers.identity import STORED, is_content, pixel_hash
 from avcd.headers.structure import Part
 
+ONE_AT_A_TIME = threading.RLock()  # which warnings are shown is the whole process's: files are read in threads
 _CONTROL_BYTES = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -106,7 +108,7 @@ def open_hdus(data: bytes, *, scaled: bool) -> Iterator[fits.HDUList]:
 @contextmanager
 def _opened(stream: BinaryIO, *, scaled: bool) -> Iterator[fits.HDUList]:
     try:
-        with warnings.catch_warnings():
+        with ONE_AT_A_TIME, warnings.catch_warnings():
             # Cards beside the standard are many observatories' daily bread; what cannot be read raises.
             warnings.simplefilter("ignore")
             with fits.open(stream, do_not_scale_image_data=not scaled, memmap=False) as hdus:

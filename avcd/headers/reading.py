@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from avcd.config import Limits
@@ -35,6 +35,7 @@ def read_file(
     *,
     profile: str | None = None,
     site: str | None = None,
+    digest: bool = True,
 ) -> FileReading:
     """All that is in one file. Never raises for what is in it: the reason is part of the answer.
 
@@ -48,6 +49,8 @@ def read_file(
         What is too large to unpack.
     profile, site
         Set by the drop directory; None: recognised from the header.
+    digest
+        Whether the SHA-256 of files that are no archives is asked for, beside that of their pixels.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def read_file(
             raise HeaderError(f"its header is not understood: {error!r}") from error
 
     try:
-        members = tuple(_read_members(path, kind_of(relative_path), limits, frames))
+        members = tuple(_read_members(path, kind_of(relative_path), limits, frames, digest=digest))
     except OSError as error:
         members = (_unreadable("", f"cannot be read: {error.strerror or error}"),)
     return FileReading(relative_path=relative_path, members=members)
@@ -83,17 +86,17 @@ def _unreadable(member: str, reason: str, sha256: str | None = None, size: int =
 
 
 def _read_members(
-    path: Path, kind: str, limits: Limits, frames: Callable[[bytes, str], _Frames]
+    path: Path, kind: str, limits: Limits, frames: Callable[[bytes, str], _Frames], *, digest: bool
 ) -> Iterator[MemberReading]:
     if kind in _IGNORED:
-        digest, size = _file_digest(path), path.stat().st_size
-        yield MemberReading(member="", sha256=digest, size=size, status=FrameStatus.IGNORED, reason=_IGNORED[kind])
+        found, size = _file_digest(path), path.stat().st_size
+        yield MemberReading(member="", sha256=found, size=size, status=FrameStatus.IGNORED, reason=_IGNORED[kind])
     elif kind in ("zip", "tar"):
         yield from _read_archive(path, limits, frames)
     else:
         with path.open("rb", buffering=0) as stream:  # half the time of a buffered one
             content = stream.read()
-        yield _read_content("", path.name, content, kind, limits, frames)
+        yield _read_content("", path.name, content, kind, limits, frames, digest=digest)
 
 
 def _file_digest(path: Path) -> str:
@@ -133,14 +136,21 @@ def _read_archive_member(content: Content, limits: Limits, frames: Callable[[byt
 
 
 def _read_content(
-    member: str, name: str, data: bytes, kind: str, limits: Limits, frames: Callable[[bytes, str], _Frames]
+    member: str,
+    name: str,
+    data: bytes,
+    kind: str,
+    limits: Limits,
+    frames: Callable[[bytes, str], _Frames],
+    *,
+    digest: bool = True,
 ) -> MemberReading:
-    with _digest_of(data) as digest:
+    with _digest_of(data) if digest else nullcontext(lambda: None) as sha256:
         try:
             found = frames(decompress(data, name, limits) if kind == "compressed" else data, member)
         except InputError as error:
-            return _unreadable(member, str(error), digest(), len(data))
-        return MemberReading(member=member, sha256=digest(), size=len(data), status=FrameStatus.OK, frames=found)
+            return _unreadable(member, str(error), sha256(), len(data))
+        return MemberReading(member=member, sha256=sha256(), size=len(data), status=FrameStatus.OK, frames=found)
 
 
 @contextmanager

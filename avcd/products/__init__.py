@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,15 +24,32 @@ import numpy as np
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd import faults
-from avcd.encoding import ALL_ONES, encoded, sums_of, write_hdus
+from avcd.encoding import encoded, write_hdus, write_image
 from avcd.errors import ProductError, StorageError
 from avcd.frame import MaskBit
+from avcd.products.heads import parameter_texts, parameters_hdu, primary_head, provenance_hdu
+from avcd.products.verifying import verify_fits
 from avcd.reduction.planes import CCDData
 from avcd.work import PublishedFile
+
+__all__ = [
+    "PLANES",
+    "ImageContent",
+    "as_written",
+    "celestial_wcs",
+    "image_headers",
+    "publish",
+    "read_image_product",
+    "record_hdus",
+    "sweep_temporaries",
+    "verify_fits",
+    "verify_picture",
+    "write_image_fits",
+    "write_table_fits",
+]
 
 _TEMPORARY = ".part"
 # Images that only some products have: how many inputs each pixel kept or is made of; the smooth sky; weights.
@@ -122,10 +140,34 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
     for name, plane in planes.items():
         if plane.shape != shape:
             raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
-    hdus: list[Any] = _image_hdus(planes, content.unit, as_written(content.header))
-    hdus += record_tables(content.provenance, content.parameters)
-    hdus += [fits.BinTableHDU(table, name=name) for name, table in content.tables.items()]
-    write_hdus(hdus, stream)
+    for name, plane in planes.items():
+        head = _primary_head(content) if name == "SCI" else _extension_head(name, content.unit)
+        write_image(head, np.asarray(plane, dtype=_stored_type(name)), stream)
+    stream.write(record_hdus(content.provenance, content.parameters))
+    if content.tables:
+        # Tables are written behind an empty primary, which is not part of them.
+        tables = [fits.PrimaryHDU(), *(fits.BinTableHDU(table, name=name) for name, table in content.tables.items())]
+        stream.write(b"".join(head.tostring().encode("ascii") + raw for head, raw in list(encoded(tables))[1:]))
+
+
+def _primary_head(content: ImageContent) -> bytes:
+    head = primary_head(content.header, content.unit)
+    if head is not None:
+        return head
+    hdus = _image_hdus({"SCI": np.zeros((1, 1), np.float32)}, content.unit, as_written(content.header))
+    return _first_head(hdus, 0)
+
+
+@lru_cache(maxsize=64)
+def _extension_head(name: str, unit: str) -> bytes:
+    planes = {one: np.zeros((1, 1), _stored_type(one)) for one in ("SCI", name)}
+    return _first_head(_image_hdus(planes, unit, fits.Header()), 1)
+
+
+def _first_head(hdus: list[Any], number: int) -> bytes:
+    """The header of one of some HDUs as astropy writes it where tables follow."""
+    found = list(encoded([*hdus, fits.BinTableHDU(Table({"any": [0]}))]))[number][0]
+    return found.tostring().encode("ascii")
 
 
 def _image_hdus(planes: Mapping[str, np.ndarray], unit: str, header: fits.Header) -> list[Any]:
@@ -184,9 +226,9 @@ def write_table_fits(
         fits.PrimaryHDU(header=as_written(header)),
         fits.BinTableHDU(table, name=name),
         *(fits.BinTableHDU(one, name=title) for title, one in (further or {}).items()),
-        *record_tables(provenance, parameters),
     ]
     write_hdus(hdus, stream)
+    stream.write(record_hdus(provenance, parameters))
 
 
 def as_written(header: fits.Header) -> fits.Header:
@@ -196,19 +238,11 @@ def as_written(header: fits.Header) -> fits.Header:
         return fits.Header.fromstring(header.tostring())
 
 
-def record_tables(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[fits.BinTableHDU]:
-    """The tables PROVENANCE and PARAMETERS."""
+def record_hdus(provenance: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> bytes:
+    """The tables PROVENANCE and PARAMETERS as they stand in the file; one without rows is left out."""
     columns = {name: [_ascii(str(row[name])) for row in provenance] for name in _PROVENANCE}
-    values = {
-        "name": sorted(parameters),
-        "value": [_json(parameters[key]) for key in sorted(parameters)],
-    }
-    found: list[fits.BinTableHDU] = []
-    for title, texts in (("PROVENANCE", columns), ("PARAMETERS", values)):
-        if any(texts.values()):
-            table = Table({name: np.array(cells, dtype="S") for name, cells in texts.items()})
-            found.append(fits.BinTableHDU(table, name=title))
-    return found
+    found = provenance_hdu(columns) if provenance else b""
+    return found + (parameters_hdu(parameter_texts(parameters)) if parameters else b"")
 
 
 def _ascii(text: str) -> str:
@@ -218,10 +252,6 @@ def _ascii(text: str) -> str:
 
 def _unescaped(text: str) -> str:
     return text.encode("ascii").decode("unicode_escape")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def read_image_product(path: Path, *, pixels: bool = True) -> ImageContent:
@@ -271,40 +301,6 @@ def _rows(hdu: Any) -> Any:
     return () if hdu is None else hdu.data
 
 
-def verify_fits(path: Path) -> None:
-    """Check that a file is FITS, whole, and that every byte of every HDU is as its CHECKSUM says.
-
-    The sums are taken over the bytes on disk (FITS 4.0, appendix J): astropy's own check writes the header anew
-    before it adds it up, and so passes over some damage.
-
-    Raises
-    ------
-    ProductError
-        It is not.
-    """
-    try:
-        with warnings.catch_warnings(), path.open("rb") as stream:
-            warnings.simplefilter("error", AstropyUserWarning)
-            with fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus:  # pixels are not read here
-                places = [hdu.fileinfo() for hdu in hdus]
-                for hdu in hdus:
-                    hdu.verify("exception")
-                    if "CHECKSUM" not in hdu.header or "DATASUM" not in hdu.header:
-                        raise ProductError(f"{path.name}: HDU {hdu.name} carries no checksum")
-        with path.open("rb", buffering=0) as raw:
-            sums = list(sums_of(raw, places))
-        size = path.stat().st_size
-    except (OSError, LookupError, TypeError, ValueError, AstropyUserWarning, fits.VerifyError) as error:
-        raise ProductError(f"{path.name} is damaged: {error}") from error
-    end = 0
-    for number, (place, (total, there)) in enumerate(zip(places, sums, strict=True)):
-        start, end = end, place["datLoc"] + place["datSpan"]
-        if place["hdrLoc"] != start or there < end - start or total != ALL_ONES:
-            raise ProductError(f"{path.name} is damaged: HDU {number} is not what its checksum says")
-    if end != size:
-        raise ProductError(f"{path.name} is damaged: {size - end} bytes after its last HDU")
-
-
 def verify_picture(path: Path) -> None:
     """Check that a picture can be decoded.
 
@@ -334,7 +330,7 @@ def publish(
     archive: Path,
     relative: str,
     write: Callable[[BinaryIO], None],
-    verify: Callable[[Path], None],
+    verify: Callable[[Path], str | None],
     token: str,
     *,
     digest: bool = True,
@@ -348,16 +344,17 @@ def publish(
     relative
         POSIX path below the archive.
     write, verify
-        Write the content to a stream; check the written file, raising ProductError.
+        Write the content to a stream; check the written file, raising ProductError. A check that has read all of the
+        file may answer with its SHA-256.
     token
         Of the lease: keeps two attempts' temporary files apart.
     digest
-        Whether the file's SHA-256 is asked for; else it is "".
+        Whether the file's SHA-256 is asked for where the check does not say it.
 
     Returns
     -------
     PublishedFile
-        Path, SHA-256 and size of what is in place.
+        Path, SHA-256 ("": not known) and size of what is in place.
 
     Raises
     ------
@@ -378,12 +375,10 @@ def publish(
             write(stream)
             stream.flush()
             faults.reach("written")
-            with ThreadPoolExecutor(2) as beside:  # the disk is waited for while the processor checks
+            with ThreadPoolExecutor(1) as beside:  # the disk is waited for while the processor checks
                 synced = beside.submit(os.fsync, stream.fileno())
-                found = beside.submit(_digest, temporary) if digest else None
-                verify(temporary)
+                sha256 = verify(temporary) or (_digest(temporary) if digest else "")
                 synced.result()
-            sha256 = found.result() if found else ""
         faults.reach("fsynced")
         size = temporary.stat().st_size
         temporary.replace(target)

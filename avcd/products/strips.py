@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -10,8 +9,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from astropy.io import fits
 
-from avcd.encoding import folded, sign, write_hdus
-from avcd.products import as_written, image_headers, record_tables
+from avcd.encoding import folded, sign
+from avcd.products import as_written, image_headers, record_hdus
 
 _BLOCK = 2880
 
@@ -102,11 +101,8 @@ def write_planes(content: PlanesContent, stream: BinaryIO) -> None:
         signed = with_sums(plane.header, plane.total)
         stream.seek(plane.start - len(signed))
         stream.write(signed)
-    tables = io.BytesIO()
-    # The tables are written behind an empty primary, which is not part of them.
-    write_hdus([fits.PrimaryHDU(), *record_tables(content.provenance, content.parameters or {})], tables)
     stream.seek(place)
-    stream.write(tables.getvalue()[_BLOCK:])
+    stream.write(record_hdus(content.provenance, content.parameters or {}))
 
 
 def _write_rows(plane: _Plane, rows: np.ndarray | Encoded, first: int, width: int, stream: BinaryIO) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
-from avcd.compiling import threads
+from avcd.compiling import kernels, threads
 from avcd.frame import MaskBit
 
 _STRIP_PX = 1 << 16
+_WORTH_COMPILING = 1_000_000  # pixels from which compiled loops are worth their loading
+_MASKS = 4  # that compiled loops join
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Terms:
         The noise of a bias that was subtracted from the dark and from the frame: it counts (1 - scale) times.
     response, response_sigma
         What pixels are divided by.
+    norm
+        The level of a flat that stands for the response: of level one it is divided by, and where it holds no light
+        nothing is. None: the response is taken as it is.
     factor
         What pixels are multiplied with at last.
     masks
@@ -61,6 +67,7 @@ class Terms:
     shared_sigma: np.ndarray | None = None
     response: np.ndarray | None = None
     response_sigma: np.ndarray | None = None
+    norm: float | None = None
     factor: float | None = None
     masks: Sequence[np.ndarray] = ()
 
@@ -84,6 +91,9 @@ def apply_terms(raw: np.ndarray, mask: np.ndarray | None, terms: Terms) -> tuple
     """
     data, sigma = np.empty(raw.shape, np.float32), np.empty(raw.shape, np.float32)
     joined = np.zeros(raw.shape, np.uint16) if mask is None else np.array(mask, dtype=np.uint16)
+    if raw.size >= _WORTH_COMPILING and (compiled := kernels("reduction.fused")) is not None:
+        _apply_compiled(compiled, raw, terms, data, sigma, joined)
+        return data, sigma, joined
 
     def work(rows: slice) -> None:
         with np.errstate(all="ignore"):  # of broken masters: what comes of them is masked; switched off by thread
@@ -100,6 +110,53 @@ def apply_terms(raw: np.ndarray, mask: np.ndarray | None, terms: Terms) -> tuple
 
     each_strip(raw.shape, work)
     return data, sigma, joined
+
+
+def _apply_compiled(
+    compiled: ModuleType, raw: np.ndarray, terms: Terms, data: np.ndarray, sigma: np.ndarray, joined: np.ndarray
+) -> None:
+    """The same in one pass."""
+    photons = terms.gain_e_per_adu is not None and terms.zero is not None
+    zero_plane = terms.zero if photons and isinstance(terms.zero, np.ndarray) else None
+    values = (
+        terms.largest,
+        np.inf if terms.saturation is None else terms.saturation,
+        terms.pedestal or 0.0,
+        terms.read_noise**2,
+        terms.gain_e_per_adu if photons else 0.0,
+        terms.zero if photons and zero_plane is None else 0.0,
+        terms.scale,
+        1 - 2 * terms.scale,
+        terms.norm or 0.0,
+        terms.factor or 0.0,
+        (terms.factor or 0.0) ** 2,
+    )
+    numbers = np.array(values, np.float64).astype(np.float32)
+    dark_sigma = None if terms.dark is None else terms.dark_sigma
+    shared = None if dark_sigma is None else terms.shared_sigma
+    planes = (zero_plane, terms.own_sigma, terms.bias, terms.bias_sigma, terms.dark, dark_sigma, shared,
+              terms.response, terms.response_sigma)  # fmt: skip
+    flats = [_flat_plane(one, np.float32) for one in planes]
+    masks = [_flat_plane(one, np.uint16) for one in terms.masks]
+    masks += [_flat_plane(None, np.uint16)] * (_MASKS - len(masks))
+    source = raw if raw.dtype == np.uint16 else raw.astype(np.float32, copy=False)
+    given = np.ascontiguousarray(source).reshape(-1)
+    columns = raw.shape[1]
+
+    def work(rows: slice) -> None:
+        compiled.apply_pixels(
+            given, numbers, *flats, tuple(masks[:_MASKS]), data.reshape(-1), sigma.reshape(-1), joined.reshape(-1),
+            rows.start * columns, rows.stop * columns, int(MaskBit.SATURATED), int(MaskBit.NON_FINITE),
+        )  # fmt: skip
+        for start in range(_MASKS, len(masks)):
+            joined[rows] |= terms.masks[start][rows]
+
+    each_strip(raw.shape, work)
+
+
+def _flat_plane(plane: np.ndarray | None, dtype: type[np.generic]) -> np.ndarray:
+    """A plane as one row of numbers; of no length where there is none."""
+    return np.zeros(0, dtype) if plane is None else np.ascontiguousarray(plane, dtype).reshape(-1)
 
 
 def each_strip(shape: tuple[int, ...], work: Callable[[slice], None]) -> None:
@@ -173,10 +230,14 @@ def scaled(dark: np.ndarray, scale: float) -> np.ndarray:
 
 def _divide(data: np.ndarray, rows: slice, terms: Terms, variance: np.ndarray) -> None:
     if terms.response is not None:
-        response = terms.response[rows]
+        response, sigma = terms.response[rows], None if terms.response_sigma is None else terms.response_sigma[rows]
+        if terms.norm is not None:
+            lit = np.isfinite(response) & (response > 0)
+            response = np.where(lit, response / np.float32(terms.norm), np.float32(1))
+            sigma = None if sigma is None else sigma / np.float32(terms.norm)
         data /= response
-        if terms.response_sigma is not None:
-            variance += np.square(data * terms.response_sigma[rows])
+        if sigma is not None:
+            variance += np.square(data * sigma)
         variance /= np.square(response)
     if terms.factor is not None:
         data *= np.float32(terms.factor)

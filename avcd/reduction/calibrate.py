@@ -15,7 +15,6 @@ from avcd.frame import MaskBit
 from avcd.reduction.applying import Terms, apply_terms, hide_broken, scaled
 from avcd.reduction.background import estimate_background, subtract_background
 from avcd.reduction.cosmic import find_cosmic_rays
-from avcd.reduction.cosmic_median import find_by_median, median_parameters
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.planes import CCDData
 from avcd.reduction.prepared import prepare
@@ -153,7 +152,7 @@ def reduce_frame(
     data, sigma, mask = apply_terms(raw.data, raw.mask, Terms(masks=tuple(run.masks), **run.terms))
     ccd = CCDData(data, unit=unit, mask=mask, uncertainty=StdDevUncertainty(sigma, copy=False))
     if masters.flat is not None:
-        run.metrics |= measure_sky_gradient(data, mask != 0)
+        run.metrics |= measure_sky_gradient(data, mask)
     if params["repair"] != "none":
         ccd = _repair(run, ccd, params)
     if params["cosmic_rays"] != "none":
@@ -287,8 +286,9 @@ def _dark_scale(exposure_s: float | None, dark_s: float | None, brings_bias: boo
 
 
 def _plan_flat(run: _Run, flat: CCDData) -> None:
-    found = prepare(flat).response
-    run.terms |= {"response": found.data, "response_sigma": found.sigma}
+    master = prepare(flat)
+    found = master.response
+    run.terms |= {"response": master.data, "response_sigma": master.sigma, "norm": found.norm}
     run.take_mask(found.mask)
     run.applied.add("flat")
     run.step("flat divided", norm=round(found.norm, 6))
@@ -317,6 +317,9 @@ def _clean_cosmic_rays(run: _Run, ccd: CCDData, detector: Detector, params: Mapp
     """Cosmic rays masked and replaced."""
     mask = np.array(ccd.mask)
     if params["cosmic_rays"] == "median":
+        # What it is made of takes longer to load than a frame in reducing.
+        from avcd.reduction.cosmic_median import find_by_median, median_parameters
+
         error = np.maximum(ccd.uncertainty.array, np.finfo(np.float32).tiny)
         struck, data = find_by_median(ccd.data, error, mask != 0, **median_parameters(params))
     else:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from avcd.reduction.noise import mad_sigma
 
@@ -118,6 +117,8 @@ def _smooth(values: np.ndarray, bad: np.ndarray) -> np.ndarray:
     if bad.any():
         good = np.flatnonzero(~bad)
         values = np.interp(np.arange(values.size), good, values[good])
+    from scipy.ndimage import median_filter  # longer in loading than most frames in reducing
+
     padded = np.pad(values, width // 2, mode="reflect", reflect_type="odd")  # carries a slope on beyond the edge
     return np.asarray(median_filter(padded, width)[width // 2 : -(width // 2)])
 

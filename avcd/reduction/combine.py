@@ -9,7 +9,6 @@ from threading import local
 from types import ModuleType
 
 import numpy as np
-from scipy.special import gammaincinv
 
 from avcd.compiling import kernels, threads
 from avcd.errors import ProcessingError
@@ -234,6 +233,8 @@ def _typical_variance(plan: _Plan) -> float:
     variances = np.concatenate(found)
     if not variances.size:
         return 0.0
+    from scipy.special import gammaincinv  # longer in loading than most frames in reducing
+
     # The median of the variances is not moved by outliers; for normal values it is this part of the true variance.
     return float(np.median(variances) * (number - 1) / (2 * gammaincinv((number - 1) / 2, 0.5)))
 

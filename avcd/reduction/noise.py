@@ -16,8 +16,12 @@ _SAMPLE = 50_000
 
 def mad_sigma(values: np.ndarray) -> float:
     """The standard deviation of finite values, from their median absolute deviation."""
-    finite = values[np.isfinite(values)]
-    return float(np.median(np.abs(finite - np.median(finite))) * MAD_TO_SIGMA) if finite.size else float("nan")
+    whole = np.isfinite(values)
+    finite = values.reshape(-1) if whole.all() else values[whole]
+    if not finite.size:
+        return float("nan")
+    departure = np.abs(finite - exact_median(finite))
+    return float(departure.dtype.type(exact_median(departure)) * MAD_TO_SIGMA)
 
 
 def exact_median(values: np.ndarray) -> float:

@@ -17,10 +17,8 @@ from avcd.reduction.residues import HotPixels, find_hot_pixels
 
 @dataclass(frozen=True)
 class Response:
-    """A flat as frames are divided by it: of level one, with what never saw light set to one and masked as DEAD."""
+    """What frames are divided by, beside a flat's own planes: its level, and its mask, in which what never saw light is DEAD."""
 
-    data: np.ndarray
-    sigma: np.ndarray | None
     mask: np.ndarray | None
     norm: float
 
@@ -61,9 +59,7 @@ class Prepared:
         if not lit.all():
             dead = np.where(lit, np.uint16(0), np.uint16(MaskBit.DEAD))
             mask = dead if mask is None else mask | dead
-        scale = np.float32(norm)
-        data = np.where(lit, self.data / scale, np.float32(1))
-        return Response(data, None if self.sigma is None else self.sigma / scale, mask, norm)
+        return Response(mask, norm)
 
 
 def level_of(values: np.ndarray) -> float:
@@ -80,6 +76,7 @@ def prepare(master: CCDData) -> Prepared:
     found = _known.get(master)
     if found is None:
         sigma = None if master.uncertainty is None else np.asarray(master.uncertainty.array, dtype=np.float32)
-        mask = None if master.mask is None else np.asarray(master.mask, dtype=np.uint16)
+        # A plane without any bit says nothing, and would be gone through for every frame.
+        mask = None if master.mask is None or not master.mask.any() else np.asarray(master.mask, dtype=np.uint16)
         found = _known[master] = Prepared(np.asarray(master.data, dtype=np.float32), sigma, mask)
     return found

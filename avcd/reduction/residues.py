@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from avcd.reduction.applying import each_strip
+from avcd.reduction.networks import middle_network
 from avcd.reduction.noise import mad_sigma
+from avcd.reduction.survivors import MAD_TO_SIGMA
 
 Look = Callable[[np.ndarray], np.ndarray]
 
@@ -162,8 +164,16 @@ def _above_surroundings(look: Look, places: np.ndarray, columns: int) -> np.ndar
         for column in range(-_BORDER, _BORDER + 1)
         if (row, column) != (0, 0)
     ]
-    around = look(places[None, :] + np.array(offsets)[:, None])
-    return np.asarray(look(places) - np.median(around, axis=0), dtype=np.float64)
+    around = np.array(look(places[None, :] + np.array(offsets)[:, None]))
+    unknown = np.isnan(around).any(axis=0)
+    spare = np.empty(places.size, around.dtype)
+    for first, second in middle_network(len(offsets)).tolist():
+        np.minimum(around[first], around[second], out=spare)
+        np.maximum(around[first], around[second], out=around[second])
+        around[first] = spare
+    middle = (around[(len(offsets) - 1) // 2] + around[len(offsets) // 2]) / 2
+    middle[unknown] = np.nan
+    return np.asarray(look(places) - middle, dtype=np.float64)
 
 
 def measure_sky_gradient(data: np.ndarray, unusable: np.ndarray) -> dict[str, float]:
@@ -173,7 +183,7 @@ def measure_sky_gradient(data: np.ndarray, unusable: np.ndarray) -> dict[str, fl
     ----------
     data : shape (ny, nx)
         After the flat was divided out. Stars are clipped; blocks that a nebula fills hardly count.
-    unusable : shape (ny, nx), bool
+    unusable : shape (ny, nx), bool or a mask plane
 
     Returns
     -------
@@ -230,14 +240,28 @@ def _sky(values: np.ndarray, unusable: np.ndarray) -> tuple[float, float]:
     """Level and scatter of the sky in a block: what is left when all that sticks out is clipped."""
     # Of both axes: a whole row or column that is bad, or stands out, is met no oftener than it should be.
     step = max(1, round((values.size / _BLOCK_PX) ** 0.5))
-    kept = values[::step, ::step][~unusable[::step, ::step]].astype(np.float64)
-    kept = kept[np.isfinite(kept)]
+    kept = np.sort(values[::step, ::step][unusable[::step, ::step] == 0])
+    if kept.size and not (np.isfinite(kept[0]) and np.isfinite(kept[-1])):  # in order, these tell of all
+        kept = kept[np.isfinite(kept)]
+    kept = kept.astype(np.float64)
     for _ in range(_PASSES):
         if not kept.size:
             return float("nan"), float("nan")
-        middle, sigma = float(np.median(kept)), mad_sigma(kept)
-        inside = np.abs(kept - middle) <= _CLIP * sigma
-        if inside.all():
+        half = (kept.size - 1) // 2, kept.size // 2
+        middle = float(kept[half[0]] + kept[half[1]]) / 2
+        departure = kept - middle  # in order, as the values are: what is clipped lies at both ends
+        sigma = float(_nth_smallest(departure, half[0]) + _nth_smallest(departure, half[1])) / 2 * MAD_TO_SIGMA
+        first = int(np.searchsorted(departure, -_CLIP * sigma))
+        last = int(np.searchsorted(departure, _CLIP * sigma, "right"))
+        if last - first == kept.size:
             break
-        kept = kept[inside]
+        kept = kept[first:last]
     return middle, sigma
+
+
+def _nth_smallest(departure: np.ndarray, number: int) -> float:
+    """The value of that number (from 0) among the sizes of departures that are in ascending order themselves.
+
+    So many values that are the smallest lie side by side: of all such runs the one whose larger end is the smallest.
+    """
+    return float(np.maximum(-departure[: departure.size - number], departure[number:]).min())

@@ -13,14 +13,17 @@ import os
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING
 
 from avcd import faults
-from avcd.catalog import Catalog
 from avcd.config import Workers
 from avcd.errors import AvcdError, LeaseLostError
-from avcd.frame import JobState, ProductSpec
-from avcd.runner.worker import Workplace, initialise, prepare_environment, work
+from avcd.frame import MASTER_KINDS, JobState, ProductSpec
+from avcd.runner.worker import Workplace, get_ready, initialise, prepare_environment, work
 from avcd.work import Claim, Published
+
+if TYPE_CHECKING:  # workers load this package, and no worker has to do with the catalogue
+    from avcd.catalog import Catalog
 
 __all__ = ["Runner", "Workplace"]
 
@@ -79,7 +82,24 @@ class Runner:
     @property
     def full(self) -> bool:
         """Whether no further job would be claimed now, however many are ready."""
-        return len(self._running) >= (1 if self._suspects else self._settings.processes)
+        return len(self._running) >= self._most
+
+    @property
+    def _most(self) -> int:
+        return 1 if self._suspects else self._settings.processes
+
+    def warm(self, *, compiled: bool) -> None:
+        """Start the workers, which takes a second or two, while there is no job for them yet.
+
+        Parameters
+        ----------
+        compiled
+            Whether frames are so large that compiled loops will be wanted.
+        """
+        if self._pool is None:
+            pool = self._executor()
+            for _ in range(self._settings.processes):
+                pool.submit(get_ready, compiled)
 
     def step(self, timeout_s: float) -> bool:
         """Feed free workers, wait at most ``timeout_s`` for one to finish, record what finished.
@@ -95,6 +115,9 @@ class Runner:
             if len(self._running) > 1 and any(isinstance(one.exception(), BrokenProcessPool) for one in done):
                 done = self._suspect_all()
                 moved = True
+            elif not self._suspects and not any(self._leads_on(one) for one in done):
+                # Their workers need not wait for the transactions that record what they have made.
+                moved |= self._feed(free=len(done))
             for future in done:
                 self._settle(future, self._running.pop(future))
                 moved = True
@@ -102,25 +125,39 @@ class Runner:
             moved |= self._feed()
         return moved
 
-    def _feed(self) -> bool:
-        moved = False
-        while not self.full:
-            claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
-            if claim is None:
-                if not self._running:  # a suspect that the plan dropped must not slow the others down for good
-                    self._suspects.clear()
-                break
-            faults.reach("leased")
-            try:
-                future = self._executor().submit(work, claim, self._place)
-            except BrokenProcessPool:
-                self._drop_pool()
-                future = self._executor().submit(work, claim, self._place)
-            self._running[future] = claim
-            if self._on_ready:
-                future.add_done_callback(self._tell_ready)
-            moved = True
-        return moved
+    def _leads_on(self, future: Future[Published]) -> bool:
+        """Whether the end of a job is to be recorded before another is claimed: one may wait for it that is more urgent."""
+        return future.exception() is not None or self._running[future].spec.kind in MASTER_KINDS
+
+    def _feed(self, free: int = 0) -> bool:
+        """Claim jobs for the workers that have none; ``free`` of those that have one are done with it."""
+        claims: list[Claim] = []
+        busy = len(self._running) - free
+        try:
+            while busy + len(claims) < self._most:
+                claim = self._catalog.claim_job(self._owner, self._settings.lease_s, self._clock())
+                if claim is None:
+                    if not self._running and not claims:
+                        self._suspects.clear()  # one that the plan dropped must not slow the others down for good
+                    break
+                faults.reach("leased")
+                claims.append(claim)
+        finally:
+            # While there are fewer jobs than workers, as with the masters that all else waits for, each takes more threads.
+            share = max(1, self._settings.processes // max(1, busy + len(claims)))
+            for claim in claims:
+                self._submit(claim, share)
+        return bool(claims)
+
+    def _submit(self, claim: Claim, share: int) -> None:
+        try:
+            future = self._executor().submit(work, claim, self._place, share)
+        except BrokenProcessPool:
+            self._drop_pool()
+            future = self._executor().submit(work, claim, self._place, share)
+        self._running[future] = claim
+        if self._on_ready:
+            future.add_done_callback(self._tell_ready)
 
     def _tell_ready(self, _: Future[Published]) -> None:
         if self._on_ready:

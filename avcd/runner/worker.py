@@ -19,14 +19,18 @@ from importlib import metadata
 from pathlib import Path
 
 from avcd import faults
+from avcd.compiling import allowed_threads, kernels
 from avcd.errors import ProcessingError, StorageError
+from avcd.frame import ProductKind
 from avcd.products import publish
-from avcd.stages import HeldMasters, Opener, run_stage
+from avcd.stages import HeldMasters, Opener, run_stage, stage_of
 from avcd.work import Claim, JobInput, Published
 
 # The packages whose versions the promise of equal bytes holds for.
 _RECORDED = ("avcd", "numpy", "scipy", "astropy", "astroscrappy", "sep", "reproject", "pillow")
+_LARGE = (ProductKind.STACK, ProductKind.MOSAIC, ProductKind.RGB)
 _PR_SET_PDEATHSIG = 1
+_LOOPS = ("reduction.kernels", "reduction.fused", "wordsums")
 # One thread each: sums over threads come out in another order every time, and the pool already uses every core.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -59,6 +63,14 @@ def initialise(parent: int) -> None:
         os._exit(1)
 
 
+def get_ready(compiled: bool) -> None:
+    """Load what most jobs need, masters and reduced frames; ``compiled``: the loops for large ones, too."""
+    for kind in (ProductKind.MASTER_BIAS, ProductKind.REDUCED):
+        stage_of(kind)
+    for name in _LOOPS if compiled else ():
+        kernels(name)
+
+
 def _follow(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
@@ -86,8 +98,15 @@ def open_inputs(place: Workplace) -> Opener:
     return path_of
 
 
-def work(claim: Claim, place: Workplace) -> Published:
+def work(claim: Claim, place: Workplace, share: int = 1) -> Published:
     """Do one job: run its stage, publish its files.
+
+    Parameters
+    ----------
+    claim, place
+        The job, and where.
+    share
+        How many threads it may use: other workers have nothing to do. No byte depends on it.
 
     Returns
     -------
@@ -101,9 +120,12 @@ def work(claim: Claim, place: Workplace) -> Published:
     """
     faults.reach("running")
     try:
-        _held.limit_bytes = place.memory_bytes // 4  # a worker's next job is often another frame of the same night
-        output = run_stage(claim, open_inputs(place), place.memory_bytes, _held)
-        files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)
+        # A worker's next job is often another frame of the same night; what joins many frames needs the room itself.
+        _held.limit_bytes = 0 if claim.spec.kind in _LARGE else place.memory_bytes // 2
+        left = place.memory_bytes - _held.held_bytes
+        with allowed_threads(share):
+            output = run_stage(claim, open_inputs(place), left, _held)
+            files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)
     except MemoryError as error:
         raise StorageError(
             f"out of memory in {claim.spec.kind}; give [workers] fewer processes or more memory"

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 from astropy.wcs import WCS, Sip
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc
 
 from avcd.sky.geometry import mean_direction, project, unproject
 
@@ -251,6 +251,6 @@ def choose_model(
             best = trial if after < before else best
             continue
         ratio = (before - after) / more / max(after / left, 1e-30)
-        if f_distribution.sf(ratio, more, left) < _SIGNIFICANT and after < _WORTH**2 * before:
+        if fdtrc(more, left, ratio) < _SIGNIFICANT and after < _WORTH**2 * before:
             best = trial
     return best

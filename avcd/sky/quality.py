@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import poisson
+from scipy.special import pdtr
 
 from avcd.frame import MaskBit
 from avcd.sky.detection import SourceFlag, Sources
@@ -163,7 +163,7 @@ def _cells(mask: np.ndarray | None, sources: Sources) -> dict[str, float]:
     if np.count_nonzero(usable) < side**2 / 2:
         return {}
     usual = float(np.median(counts[usable]))
-    empty = poisson.cdf(counts, usual) < _CHANCE / side**2
+    empty = pdtr(counts, usual) < _CHANCE / side**2
     return {
         "dead_cells": float(np.count_nonzero(empty & usable)),
         "grid_cells": float(np.count_nonzero(usable)),

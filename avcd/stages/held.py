@@ -8,16 +8,23 @@ from pathlib import Path
 
 from avcd.reduction.planes import CCDData
 
-# Of a held pixel: value, uncertainty, mask, and what is worked out of them once.
-_BYTES_PER_PIXEL = 18
-
 
 class HeldMasters:
     """What was read last, as much as ``limit_bytes`` allow; a file that has changed is read again."""
 
     def __init__(self, limit_bytes: int = 0) -> None:
-        self.limit_bytes = limit_bytes
         self._held: OrderedDict[tuple[object, ...], CCDData] = OrderedDict()
+        self._limit_bytes = limit_bytes
+
+    @property
+    def limit_bytes(self) -> int:
+        """How much may be held; what is beyond it is let go at once."""
+        return self._limit_bytes
+
+    @limit_bytes.setter
+    def limit_bytes(self, value: int) -> None:
+        self._limit_bytes = value
+        self._trim()
 
     def get(self, path: Path, part: tuple[object, ...], read: Callable[[], CCDData]) -> CCDData:
         """The master in a file: held, or read now.
@@ -38,6 +45,19 @@ class HeldMasters:
         if found is None:
             found = read()
         self._held[key] = found
-        while self._held and sum(one.data.size for one in self._held.values()) * _BYTES_PER_PIXEL > self.limit_bytes:
-            self._held.popitem(last=False)
+        self._trim()
         return found
+
+    def _trim(self) -> None:
+        while self._held and self.held_bytes > self._limit_bytes:
+            self._held.popitem(last=False)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is held."""
+        return sum(_size_of(one) for one in self._held.values())
+
+
+def _size_of(one: CCDData) -> int:
+    planes = (one.data, one.mask, None if one.uncertainty is None else one.uncertainty.array)
+    return sum({id(plane): plane.nbytes for plane in planes if plane is not None}.values())

@@ -20,7 +20,7 @@ class OutputFile:
 
     path: str
     write: Callable[[BinaryIO], None]
-    verify: Callable[[Path], None]
+    verify: Callable[[Path], str | None]  # as `avcd.products.publish` has it
 
 
 @dataclass(frozen=True)

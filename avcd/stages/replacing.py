@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
-from scipy.spatial import cKDTree
 
 from avcd.errors import AvcdError
 from avcd.frame import ProductKind
@@ -99,6 +98,8 @@ def _match(ccd: CCDData, header: fits.Header, before: CCDData) -> tuple[dict[str
     expected = _positions(then, other if isinstance(other, WCS) else None, own)
     if not len(now) or not len(then):
         return {"provisional_stars_matched": 0.0}, float("nan")
+    from scipy.spatial import cKDTree  # longer in loading than most frames in reducing
+
     tree = cKDTree(np.column_stack([now.x, now.y]))
     distance, which = tree.query(expected, distance_upper_bound=_NEAR_PX)
     pairs = [(int(index), star) for star, index in enumerate(which) if np.isfinite(distance[star])]

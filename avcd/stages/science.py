@@ -20,7 +20,6 @@ from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
 from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
 from avcd.sky.siblings import SolvedStars
-from avcd.stages.figures import frame_figures, pointing_figures, zero_point_figures, zero_point_of
 from avcd.stages.inputs import (
     frame_of,
     held_master,
@@ -58,6 +57,8 @@ def reduce_science(work: Work) -> Output:
     measured = work.figures and parameters["quality"]
     sources = detect(ccd, parameters, saturation) if measured or parameters["solve"] else None
     if sources is not None and measured:
+        from avcd.stages.figures import frame_figures  # longer in loading than a frame in reducing
+
         metrics |= frame_figures(ccd.data, ccd.mask, sources, frame, raw_header)
     header = with_exposure(inherit(raw_header, keep_world=False), frame)
     solution = _solve(work, frame, ccd, sources, raw_header) if sources is not None else None
@@ -68,7 +69,6 @@ def reduce_science(work: Work) -> Output:
             notes.append(f"plate solution {solution.state}: {solution.reason}")
         if solution.wcs is not None and sources is not None:
             header = with_world(header, solution.wcs, rms_arcsec=solution.rms_arcsec, matched=solution.matched)
-            metrics |= pointing_figures(frame, solution.wcs, ccd.data.shape)
             header = _with_zero_point(header, sources, solution.wcs, ccd, frame, metrics)
     applied = [kind for kind in ("bias", "dark", "flat") if kind in reduced.applied or kind in frame.calibration]
     header = describe(header, work.claim.spec, applied=applied, steps=[*read_out, *map(_sentence, reduced.steps)])
@@ -81,9 +81,11 @@ def reduce_science(work: Work) -> Output:
 def _with_zero_point(
     header: fits.Header, sources: Sources, wcs: WCS, ccd: CCDData, frame: Frame, metrics: dict[str, Any]
 ) -> fits.Header:
-    """The header with the zero point, where it could be measured; its figures go to the others."""
+    """The header with the zero point, where it could be measured; its figures and the pointing's go to the others."""
     from avcd.sky.reference import Tycho2  # longer in loading than a frame in reducing
+    from avcd.stages.figures import pointing_figures, zero_point_figures, zero_point_of
 
+    metrics |= pointing_figures(frame, wcs, ccd.data.shape)
     found = zero_point_of(sources, wcs, ccd.data.shape, Tycho2(), frame)
     if found is None:
         return header
@@ -181,9 +183,13 @@ def _mask_of(work: Work, one: JobInput | None) -> np.ndarray | None:
 
 def _read_mask_of(work: Work, one: JobInput) -> CCDData:
     if one.origin != "frame":
-        return read_product(work, one)
-    data, _ = read_raw(work, one)
-    return CCDData(data, unit="adu", mask=np.where(data != 0, np.uint16(MaskBit.USER), np.uint16(0)))
+        mask = read_product(work, one).mask
+        if mask is None:
+            raise ProcessingError(f"{_name(one)} has no plane MASK that would say which pixels are bad")
+    else:
+        data, _ = read_raw(work, one)
+        mask = np.where(data != 0, np.uint16(MaskBit.USER), np.uint16(0))
+    return CCDData(mask, unit="adu", mask=mask)  # of the pixels themselves nothing is asked
 
 
 def _saturation(frame: Frame, ccd: CCDData, overscan_adu: float | None) -> float | None:

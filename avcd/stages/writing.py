@@ -103,9 +103,10 @@ def picture_output(
     return Output(files, clean(metrics), Wcs.NONE, warnings)
 
 
-def verifier_of(suffix: str) -> Callable[[Path], None]:
+def verifier_of(suffix: str) -> Callable[[Path], str | None]:
     """What checks a file of a composite."""
-    return {".fits": verify_fits, ".json": verify_record}.get(suffix, verify_picture)
+    known: Mapping[str, Callable[[Path], str | None]] = {".fits": verify_fits, ".json": verify_record}
+    return known.get(suffix, verify_picture)
 
 
 def verify_record(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from avcd.association.trimming import readout_values
 from avcd.cards import describe, inherit
 from avcd.errors import ProcessingError
 from avcd.frame import (
@@ -28,9 +29,10 @@ from avcd.reduction.defects import Defects, add_named, as_product, find_bad_pixe
 from avcd.reduction.planes import CCDData
 from avcd.reduction.repair import repair_pixels
 from avcd.standalone.images import Stage, stage_of_image
-from avcd.standalone.inputs import FrameFile
+from avcd.standalone.inputs import FrameFile, shipped_rules
 from avcd.standalone.outputs import Task, Writer, paths_of
 from avcd.standalone.planning import check_fits, check_memory
+from avcd.standalone.readouts import read_image
 from avcd.standalone.writing import Signed, writer_of
 
 _DARKS = (ImageType.DARK, ImageType.DARK_FLAT, ImageType.MASTER_DARK, ImageType.BIAS, ImageType.MASTER_BIAS)
@@ -42,7 +44,7 @@ def plan_mask(
 ) -> Task:
     """The task that finds the bad pixels of darks and flats, and adds an observer's list.
 
-    Several darks are combined by their clipped mean first; of flats one is taken by itself, of two their ratio. A list
+    Raw frames lose their overscan first, where their headers say where it is. Several darks are combined by their clipped mean; of flats one is taken by itself, of two their ratio. A list
     alone is drawn on the size of any one image.
 
     Raises
@@ -50,6 +52,7 @@ def plan_mask(
     ProcessingError
         The frames cannot be used together.
     """
+    files = [one.trimmed() for one in files]
     darks = [one for one in files if one.frame.image_type in _DARKS]
     flats = [one for one in files if one.frame.image_type in _FLATS]
     others = [one for one in files if one not in darks and one not in flats]
@@ -63,7 +66,8 @@ def plan_mask(
         check_fits(one, role, like.frame)
     check_memory(like.frame, limit_bytes)
     areas = () if named is None else read_named_defects(named).for_binning(binning or like.frame.binning)
-    parameters = {**recipe.parameters, "named": [list(one) for one in areas]}
+    readouts = [readout_values(one.frame, shipped_rules()) for one in files if one.product is None]
+    parameters = {**recipe.parameters, "named": [list(one) for one in areas], **next(filter(None, readouts), {})}
     refs = tuple(InputRef(role, one.id, "frame") for role, one in inputs)
     kind = ProductKind.BAD_PIXEL_MASK
     identity = product_identity(kind, recipe.name, recipe.version, parameters, refs)
@@ -80,13 +84,13 @@ def _make_mask(
     signed: Signed,
     limit_bytes: int,
 ) -> tuple[Writer, Sequence[str]]:
-    first = like.read()
+    first = read_image(like)
     parts: list[Defects] = []
     if darks:
         parts.append(find_bad_pixels(_combined(darks, limit_bytes), signed.parameters))
     if flats:
-        other = flats[1].read() if len(flats) > 1 else None
-        parts.append(find_bad_response(flats[0].read(), other, signed.parameters))
+        other = read_image(flats[1]) if len(flats) > 1 else None
+        parts.append(find_bad_response(read_image(flats[0]), other, signed.parameters))
     found = _joined(parts, first.data.shape)
     notes: list[str] = []
     if areas:
@@ -112,7 +116,7 @@ def _make_mask(
 
 
 def _combined(darks: Sequence[FrameFile], limit_bytes: int) -> CCDData:
-    frames = [one.read() for one in darks]
+    frames = [read_image(one) for one in darks]
     if len(frames) == 1:
         return frames[0]
     found = combine_frames([ArraySource(one.data, one.mask) for one in frames], memory_bytes=limit_bytes)

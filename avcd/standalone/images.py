@@ -15,11 +15,13 @@ from astropy.io import fits
 from avcd.cards import inherit, pedestal_of, sections_of, sign, trimmed_header, with_pedestal, with_saturation
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel, MaskBit, ProductKind
+from avcd.reduction.amplifiers import Amplifier, amplifiers_of
 from avcd.reduction.arithmetic import calculate
 from avcd.reduction.background import estimate_background, subtract_background
 from avcd.reduction.cleaning import clean_cosmic_rays
 from avcd.reduction.overscan import Section, subtract_overscan, trim
 from avcd.reduction.planes import CCDData
+from avcd.standalone.amplifiers import joined
 from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Task, Writer, paths_of
 from avcd.standalone.planning import changed, check_fits, check_memory, recipe_of
@@ -72,6 +74,7 @@ class TrimOptions:
     subtract: bool = True
     method: str = "median"
     degree: int | None = None
+    amplifiers: tuple[Amplifier, ...] = ()
 
 
 def plan_trim(file: FrameFile, out: Path, options: TrimOptions, limit_bytes: int) -> Task:
@@ -82,7 +85,13 @@ def plan_trim(file: FrameFile, out: Path, options: TrimOptions, limit_bytes: int
     ProcessingError
         Neither header nor options say what to do.
     """
-    biassec, trimsec = sections_of(file.read().header)
+    raw_header = file.read().header
+    biassec, trimsec = sections_of(raw_header)
+    amplifiers = options.amplifiers
+    if not amplifiers and options.section is None and options.overscan is None:
+        amplifiers = amplifiers_of(raw_header)
+    if amplifiers:
+        return _plan_joining(file, out, amplifiers, options, limit_bytes)
     section = options.section or (Section.parse(trimsec) if trimsec else None)
     overscan = (options.overscan or (Section.parse(biassec) if biassec else None)) if options.subtract else None
     if section is None and overscan is None:
@@ -113,6 +122,27 @@ def plan_trim(file: FrameFile, out: Path, options: TrimOptions, limit_bytes: int
             steps.append(f"trimmed to {section}")
         if saturation is not None and str(found.unit) == "adu":
             header = with_saturation(header, saturation)  # else it would be known by the raw file's 16 bits alone
+        return Stage(found, with_pedestal(header, pedestal_of(ccd.header)), steps)
+
+    return stage_of_image("trim", [("frame", file)], parameters, out, limit_bytes, stage)
+
+
+def _plan_joining(
+    file: FrameFile, out: Path, amplifiers: Sequence[Amplifier], options: TrimOptions, limit_bytes: int
+) -> Task:
+    """The task that makes one image of what several amplifiers read."""
+    chosen = [one if options.subtract else Amplifier(one.image) for one in amplifiers]
+    parameters = {
+        "amplifiers": [str(one) for one in chosen],
+        "method": options.method if options.subtract else None,
+        "degree": options.degree if options.subtract else None,
+    }
+
+    def stage(ccd: CCDData) -> Stage:
+        found, header, level, steps = joined(ccd, chosen, method=options.method, degree=options.degree)
+        saturation = file.frame.saturation_adu
+        if saturation is not None and str(found.unit) == "adu":
+            header = with_saturation(header, saturation - level)
         return Stage(found, with_pedestal(header, pedestal_of(ccd.header)), steps)
 
     return stage_of_image("trim", [("frame", file)], parameters, out, limit_bytes, stage)

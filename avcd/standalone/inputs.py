@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +12,7 @@ from avcd.cards import read_noise_of
 from avcd.config import Limits
 from avcd.errors import FrameError, ProductError
 from avcd.frame import Frame, FrameStatus, ImageType, InputRef, ProductKind, ProductSpec, ProductStatus
-from avcd.headers.pixels import read_pixels
+from avcd.headers.pixels import ONE_AT_A_TIME, read_pixels
 from avcd.headers.profiles import Profiles
 from avcd.headers.reading import read_file
 from avcd.naming import stem_of
@@ -45,7 +46,7 @@ class FrameFile:
     path: Path
     member: str
     hdu: int
-    sha256: str
+    sha256: str  # of a product's file; "" of any other, whose pixels' stands in its frame
     frame: Frame
     alone: bool = True  # the only image of its file
     product: Made | None = None  # what it says of itself as one of avcd's products
@@ -149,7 +150,7 @@ def open_files(path: Path, profiles: Profiles) -> list[FrameFile]:
     if path.is_dir():
         raise FrameError("a directory; name the files in it, as in DIR/*.fits")
     near = f"{path.resolve().parent.name}/{path.name}"  # names and folders may say what headers do not
-    reading = read_file(path, near, profiles, Limits())
+    reading = read_file(path, near, profiles, Limits(), digest=False)
     bad = [one for one in reading.members if one.status is FrameStatus.UNREADABLE]
     if bad:
         raise FrameError(f"{bad[0].member}: {bad[0].reason}" if bad[0].member else bad[0].reason)
@@ -157,35 +158,31 @@ def open_files(path: Path, profiles: Profiles) -> list[FrameFile]:
     images = [one for one in found if one[2].naxis1 and one[2].image_type is not ImageType.TABLE]
     if not images:
         raise FrameError(reading.members[0].reason or "there is no image of two dimensions in it")
-    return [
-        FrameFile(
-            path,
-            member.member,
-            number,
-            member.sha256 or "",
-            frame,
-            len(images) == 1 or (len(member.frames) == 1 and bool(member.member)),
-            _made(path, member.member) if frame.product_id else None,
-        )
-        for member, number, frame in images
-    ]
+    files = []
+    for member, number, frame in images:
+        made, sha256 = _made(path, member.member) if frame.product_id else (None, "")
+        alone = len(images) == 1 or (len(member.frames) == 1 and bool(member.member))
+        files.append(FrameFile(path, member.member, number, sha256, frame, alone, made))
+    return files
 
 
-def _made(path: Path, member: str) -> Made:
-    """One of avcd's products, checked."""
+def _made(path: Path, member: str) -> tuple[Made, str]:
+    """One of avcd's products, checked, and the SHA-256 of its file."""
     name = path.name.lower()
     if member or name.endswith((".fz", ".zip")):
         raise FrameError("it is one of avcd's products; unpack it first, so that its mask and uncertainty can be read")
     try:
-        if not name.endswith((".gz", ".bz2")):  # which bring sums of their own
-            verify_fits(path)
-        content = read_image_product(path, pixels=False)
+        packed = name.endswith((".gz", ".bz2"))  # which bring sums of their own
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if packed else verify_fits(path)
+        with ONE_AT_A_TIME:
+            content = read_image_product(path, pixels=False)
     except ProductError as error:
         raise ProductError(
             f"it says that avcd made it (AVCDID), but it was changed since: {error}; "
             "take the original, or remove that card to use it as any other file"
         ) from None
-    return Made(str(content.header["AVCDID"]), content.unit, _spec_of(content), read_noise_of(content.header))
+    made = Made(str(content.header["AVCDID"]), content.unit, _spec_of(content), read_noise_of(content.header))
+    return made, sha256
 
 
 def _spec_of(content: ImageContent) -> ProductSpec | None:

@@ -13,6 +13,7 @@ from avcd.frame import Frame, ImageType
 from avcd.reduction.noise import difference_histogram, read_noise_from_biases
 from avcd.reduction.transfer import gain_of_frames
 from avcd.standalone.inputs import FrameFile
+from avcd.standalone.readouts import read_counts
 
 _MOST_PAIRS = 10  # beyond these nothing is learnt
 _FULL_PART = 0.9  # of the saturation level, above which a flat tells nothing
@@ -90,7 +91,7 @@ def _measure_group(group: dict[ImageType, list[FrameFile]], warn: Callable[[str]
     if len(biases) < 2:
         warn(f"{like.camera}: {len(biases)} biases; read noise needs two or more of one setting, and so does gain")
         return
-    bias = np.asarray(np.mean(_pair((biases[0], biases[1])), axis=0, dtype=np.float64))
+    bias = np.asarray(np.mean([_above_overscan(one) for one in biases[:2]], axis=0, dtype=np.float64))
     noises = [read_noise_from_biases(*_pair(pair)) for pair in _pairs(biases)]
     row["read_noise_adu"] = float(np.mean(noises))
     by_filter: dict[str | None, list[FrameFile]] = {}
@@ -115,16 +116,16 @@ def _measure_flats(
     title = f"flats of {name or 'no filter'}"
     gains = []
     for first, second in _pairs(flats):
-        frames = _pair((first, second))
+        frames = [_counts(one) for one in (first, second)]
         limits = [one.frame.saturation_adu for one in (first, second)]
         if any(
             limit is not None and np.median(data) > _FULL_PART * limit
-            for data, limit in zip(frames, limits, strict=True)
+            for (data, _), limit in zip(frames, limits, strict=True)
         ):
             warn(f"{title}: {first.name} or {second.name} is near saturation: that pair takes no part")
             continue
         try:
-            light = [np.asarray(one - bias) for one in frames]
+            light = [np.asarray(data - level - bias) for data, level in frames]
             gains.append(gain_of_frames(light, read_noise_adu).gain_e_per_adu)
         except ProcessingError as error:
             warn(f"{title}: {first.name}, {second.name}: {error}")
@@ -141,11 +142,19 @@ def _pairs(files: Sequence[FrameFile]) -> list[tuple[FrameFile, FrameFile]]:
 
 
 def _pair(files: tuple[FrameFile, FrameFile]) -> tuple[np.ndarray, np.ndarray]:
-    first, second = (one.read() for one in files)
-    masked = [
-        np.where(one.mask != 0, np.nan, one.data) if one.mask is not None else one.data for one in (first, second)
-    ]
-    return masked[0], masked[1]
+    """The counts of two frames' images; NaN for what is masked."""
+    return _counts(files[0])[0], _counts(files[1])[0]
+
+
+def _counts(file: FrameFile) -> tuple[np.ndarray, float]:
+    """The counts of a frame's image, NaN for what is masked; and the level of its overscan."""
+    ccd, level = read_counts(file)
+    return ccd.data if ccd.mask is None else np.where(ccd.mask != 0, np.nan, ccd.data), level
+
+
+def _above_overscan(file: FrameFile) -> np.ndarray:
+    data, level = _counts(file)
+    return data - np.float32(level)
 
 
 def _in_time(file: FrameFile) -> tuple[float, str]:

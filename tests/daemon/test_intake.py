@@ -1,5 +1,6 @@
 """Whatever the events said, or did not say, every file ends in the catalogue, once, as it is."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -110,6 +111,21 @@ def test_without_a_single_event_the_rescan_finds_everything(intake, catalog, dro
     assert rows == {"a.txt": False, "night/b.txt": False, "c.txt": True, "d.txt": True}, "absent, never forgotten"
     assert not intake.pending
     assert (intake.found, intake.ingested) == (4, 4)
+
+
+def test_large_files_are_read_together_and_each_is_accounted_for(intake, catalog, drop, times, monkeypatch):
+    monkeypatch.setattr(intake_module, "_LARGE", 0)
+    monkeypatch.setattr(intake_module, "threads", lambda: 3)
+    content = {f"{nth}.fits": f"no frame {nth}" for nth in range(8)} | {"notes.txt": "words"}
+    for name, text in content.items():
+        write(drop / name, text)
+    look(intake, times)
+    rows = {row["path"]: row for row in catalog.files()}
+    assert {name: row["sha256"] for name, row in rows.items()} == {
+        name: hashlib.sha256(text.encode()).hexdigest() for name, text in content.items()
+    }
+    assert {row["status"] for name, row in rows.items() if name.endswith(".fits")} == {"unreadable"}
+    assert (intake.pending, intake.ingested) == (False, len(content))
 
 
 def test_replaced_content_is_read_again_without_an_event(intake, catalog, drop, times):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from avcd.compiling import available
 from avcd.frame import MaskBit
 from avcd.reduction import applying
 from avcd.reduction.applying import Terms, apply_terms
@@ -60,6 +61,49 @@ def test_neither_strips_nor_threads_change_a_bit(raw, terms, monkeypatch):
         monkeypatch.setattr(applying, "threads", lambda workers=workers: workers)
         found.append(b"".join(one.tobytes() for one in apply_terms(raw, None, terms)))
     assert len(set(found)) == 1
+
+
+@pytest.mark.skipif(not available(), reason="Numba is not installed")
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("change", [
+    {}, {"gain_e_per_adu": None}, {"zero": 1000.0}, {"pedestal": None, "saturation": None, "factor": None},
+    {"dark": None}, {"bias": None, "scale": 1.0}, {"shared_sigma": None}, {"dark_sigma": None}, {"norm": 0.98},
+    {"response_sigma": None}, {"norm": 0.98, "response_sigma": None}, {"response": None}, {"own": True},
+    {"masks": ()}, {"five": True},
+])  # fmt: skip
+def test_compiled_loops_change_no_bit(raw, terms, change, dtype, monkeypatch):
+    values = {**vars(terms)}
+    values |= {"bias_sigma": terms.response_sigma * 200} | {name: one for name, one in change.items() if name in values}
+    values["response"] = response = None if values["response"] is None else values["response"].copy()
+    if response is not None:
+        response[7, 1:5] = (0, -1, np.nan, np.inf)
+    if "own" in change:
+        values["own_sigma"] = terms.dark_sigma
+    if "five" in change:
+        values["masks"] = [np.full(SHAPE, 1 << nth, np.uint16) for nth in range(6)]
+    frame = raw.astype(dtype)
+    if dtype is not np.uint16:
+        frame[0, :4] = (np.nan, np.inf, -np.inf, 1e20)
+    own = np.zeros(SHAPE, np.uint16)
+    own[2, 2] = MaskBit.USER
+    plain = apply_terms(frame, own, Terms(**values))
+    monkeypatch.setattr(applying, "_WORTH_COMPILING", 0)
+    for strip, workers in ((1 << 16, 1), (500, 3)):
+        monkeypatch.setattr(applying, "_STRIP_PX", strip)
+        monkeypatch.setattr(applying, "threads", lambda workers=workers: workers)
+        found = apply_terms(frame, own, Terms(**values))
+        for one, other in zip(plain, found, strict=True):
+            assert one.tobytes() == other.tobytes()
+
+
+def test_a_flat_is_divided_by_its_level_where_it_holds_light(raw, terms):
+    flat = terms.response * 20000
+    flat[3, 3] = 0
+    level = 19000.0
+    plain = Terms(read_noise=5.0, response=np.where(flat > 0, flat / np.float32(level), 1).astype(np.float32))
+    found = apply_terms(raw, None, Terms(read_noise=5.0, response=flat, norm=level))
+    for one, other in zip(found, apply_terms(raw, None, plain), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_no_number_is_masked_and_zero(terms):
