@@ -14,13 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 from avcd import faults
+from avcd.config import Astrometry
 from avcd.errors import ProcessingError, StorageError
 from avcd.products import publish
+from avcd.sky.services import SkyServices
 from avcd.stages import HeldMasters, Opener, run_stage
 from avcd.work import Claim, JobInput, Published
 
@@ -35,11 +37,21 @@ _held = HeldMasters()
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a worker finds its inputs and puts its products, and how much memory it may use."""
+    """Where a worker finds its inputs and puts its products, how much memory it may use, and whom it may ask.
+
+    ``cache``: where tiles of archives are kept; None: the user's cache. ``attempts``: how often a job is tried.
+    """
 
     roots: Mapping[str, Path]
     archive: Path
     memory_bytes: int
+    astrometry: Astrometry = field(default_factory=Astrometry)
+    cache: Path | None = None
+    attempts: int = 1
+
+    def services(self, attempt: int) -> SkyServices:
+        """What a job may ask; an archive that does not answer is waited for at every attempt but the last."""
+        return SkyServices(self.astrometry, self.cache, patient=attempt < self.attempts)
 
 
 def prepare_environment() -> None:
@@ -102,7 +114,8 @@ def work(claim: Claim, place: Workplace) -> Published:
     faults.reach("running")
     try:
         _held.limit_bytes = place.memory_bytes // 4  # a worker's next job is often another frame of the same night
-        output = run_stage(claim, open_inputs(place), place.memory_bytes, _held)
+        services = place.services(claim.attempt)
+        output = run_stage(claim, open_inputs(place), place.memory_bytes, _held, services=services)
         files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)
     except MemoryError as error:
         raise StorageError(

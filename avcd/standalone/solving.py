@@ -10,11 +10,11 @@ from typing import Any
 from astropy.wcs import WCS
 
 from avcd.cards import inherit, pedestal_of, with_pedestal, with_world
-from avcd.errors import ProcessingError, TransientError
+from avcd.errors import ProcessingError
 from avcd.frame import ProductKind, Wcs
 from avcd.planner.siblings import may_overlap
 from avcd.reduction.planes import CCDData
-from avcd.sky.blind import solve_blind
+from avcd.sky.blind import solve_by_engines
 from avcd.sky.detection import Sources
 from avcd.sky.engines import BlindEngine
 from avcd.sky.reference import ReferenceStars, Tycho2
@@ -41,7 +41,7 @@ class SolveOptions:
     radius_deg: float | None = None
     sip_order: int = 3
     references: tuple[ReferenceStars, ...] = field(default_factory=lambda: (Tycho2(),))
-    engine: BlindEngine | None = None
+    engines: tuple[BlindEngine, ...] = ()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class SolveOptions:
             "radius_deg": self.radius_deg,
             "sip_order": self.sip_order,
             "references": [one.name for one in self.references],
-            "blind": self.engine.name if self.engine else None,
+            "blind": [one.name for one in self.engines],
         }
 
 
@@ -93,7 +93,7 @@ class FieldSolver:
         by_sibling = self._by_siblings(file, self._by_reference)
         if by_sibling is not None:
             return by_sibling
-        if self._options.engine is not None:
+        if self._options.engines:
             blind = self._by_engine(file)
             if blind.wcs is not None and (blind.verified or found.wcs is None):
                 return blind
@@ -113,16 +113,13 @@ class FieldSolver:
         return self._alone[file.id]
 
     def _by_engine(self, file: FrameFile) -> Solution:
-        engine, options = self._options.engine, self._options
-        assert engine is not None
+        options = self._options
         if file.id not in self._blind:
             seen = self._look(file)
-            try:
-                self._blind[file.id] = solve_blind(
-                    seen.sources, seen.shape, seen.hint, options.references, engine, max_sip_order=options.sip_order
-                )
-            except TransientError as error:
-                self._blind[file.id] = Solution(Wcs.REFUSED, reason=str(error))
+            self._blind[file.id] = solve_by_engines(
+                seen.sources, seen.shape, seen.hint, options.references, options.engines,
+                max_sip_order=options.sip_order,
+            )  # fmt: skip
         return self._blind[file.id]
 
     def _by_siblings(self, file: FrameFile, how: Any) -> Solution | None:
@@ -201,7 +198,7 @@ def believed(solution: Solution, options: SolveOptions) -> Solution:
     """
     if solution.wcs is not None:
         return solution
-    ways = [] if options.engine else ["--blind looks everywhere"]
+    ways = [] if options.engines else ["--blind looks everywhere"]
     if solution.state is Wcs.NONE:
         ways.insert(0, "give --ra, --dec and --scale")
     elif len(options.references) == 1:
