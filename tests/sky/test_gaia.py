@@ -40,7 +40,9 @@ class Archive:
         here = (self.dec >= south) & (self.dec < north) & (self.ra >= west) & (self.ra < east)
         unknown = np.arange(here.sum()) % 5 == 0
         table = Table({"ra": self.ra[here], "dec": self.dec[here], "phot_g_mean_mag": self.mag[here]})
-        table["phot_bp_mean_mag"] = MaskedColumn(self.mag[here] + 0.4 * self.colour[here], mask=np.arange(here.sum()) % 7 == 0)
+        table["phot_bp_mean_mag"] = MaskedColumn(
+            self.mag[here] + 0.4 * self.colour[here], mask=np.arange(here.sum()) % 7 == 0
+        )
         table["phot_rp_mean_mag"] = self.mag[here] - 0.6 * self.colour[here]
         table["pmra"] = MaskedColumn(self.pm[here, 0], mask=unknown)
         table["pmdec"] = MaskedColumn(self.pm[here, 1], mask=unknown)
@@ -115,7 +117,7 @@ def test_stars_without_a_colour_or_beyond_the_relation_have_no_magnitude_in_othe
     others = {band: all_of_them.in_band(band).cone(200.0, -45.0, 0.3) for band in GaiaStars.bands}
     assert len(others["G"]) == len(others["RP"]) > len(others["BP"]) > len(others["V"]) > len(others["R"]) > 0
     assert all(np.all(np.diff(one.mag) >= 0) for one in others.values())
-    assert len({query for query in archive.asked}) == len(archive.asked)
+    assert len(set(archive.asked)) == len(archive.asked)
 
 
 def test_an_archive_that_hangs_is_given_up(tmp_path):
