@@ -88,7 +88,7 @@ def solve_frame(
     if siblings and hint.ra_deg is None:
         hint = replace(hint, ra_deg=siblings[0].centre[0], dec_deg=siblings[0].centre[1])
     named = [services.catalogue(one, frame.t_min) for one in parameters["solve_references"]]
-    references = [*(_Guarded(one, services.patient, notes) for one in named), *siblings]
+    references: list[ReferenceStars] = [*(_Guarded(one, services.patient, notes) for one in named), *siblings]
     order = int(parameters["solve_sip_order"])
     radius_deg = float(parameters["solve_radius_deg"]) or None
     found = solve_field(sources, shape, hint, references, radius_deg=radius_deg, max_sip_order=order)
