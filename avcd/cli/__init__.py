@@ -19,6 +19,7 @@ from avcd.cli import (
     files,
     homes,
     judgement,
+    lightcurves,
     lists,
     outlook,
     pictures,
@@ -48,7 +49,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     commands = (homes, service, lists, details, outlook, judgement, files, targets, plots)
-    for part in (*commands, processing, badpix, solving, stars, quality, composing, pictures, upkeep):
+    for part in (*commands, processing, badpix, solving, stars, quality, lightcurves, composing, pictures, upkeep):
         part.register(app)
     return app
 

@@ -84,8 +84,7 @@ def measure_light_curve(frames: Sequence[StarList], ra_deg: float, dec_deg: floa
     places, mags, errors = _matched(frames, first)
     away = _apart_arcsec(places, ra_deg, dec_deg) > 3 * frames[first].reach_arcsec
     part = np.isfinite(mags[seen]).mean(axis=0)
-    with np.errstate(all="ignore"):
-        typical = np.nanmedian(np.where(np.isfinite(errors), errors, np.nan), axis=0) if len(places) else np.empty(0)
+    typical = _medians(errors)
     good = np.flatnonzero(away & (part >= _SHARE) & (typical <= _LARGEST_ERROR_MAG))
     good = good[np.argsort(typical[good], kind="stable")][:_MOST]
     while len(good) >= _FEWEST:
@@ -128,7 +127,7 @@ def _curve(
         formal = 1.0 / np.sqrt(total)
         found = np.sqrt((weights * left**2).sum(axis=1) / total / np.maximum(counts - 1, 1))
         error = np.hypot(own_error, np.maximum(formal, found))
-        check = int(np.argmin(np.abs(means - np.nanmedian(own - offsets))))
+        check = int(np.argmin(np.abs(means - _medians((own - offsets)[:, None]))))
         without = weights.copy()
         without[:, check] = 0.0
         offsets_without = (without * np.where(without > 0, mags - means, 0.0)).sum(axis=1) / without.sum(axis=1)
@@ -209,6 +208,15 @@ def _directions(ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
 
 
 def _spread(left: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        spread: np.ndarray = _MAD * np.nanmedian(np.abs(left - np.nanmedian(left, axis=0)), axis=0)
-    return np.nan_to_num(spread, nan=np.inf)
+    """Robust standard deviation of each column; infinite where it holds nothing."""
+    return np.nan_to_num(_MAD * _medians(np.abs(left - _medians(left))), nan=np.inf)
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """The median of each column's numbers; NaN where it has none."""
+    ordered = np.sort(values, axis=0)  # NaN come last
+    count = np.isfinite(values).sum(axis=0)
+    columns = np.arange(values.shape[1])
+    low, high = np.maximum((count - 1) // 2, 0), np.minimum(count // 2, len(values) - 1)
+    found: np.ndarray = np.where(count > 0, (ordered[low, columns] + ordered[high, columns]) / 2, np.nan)
+    return found
