@@ -18,12 +18,13 @@ from avcd.errors import ConfigError, ProcessingError, TransientError
 from avcd.frame import Frame, InputRef, ProductKind, ProductSpec, ProductStatus, Wcs, product_identity
 from avcd.recipes import load_recipes
 from avcd.runner.worker import Workplace, open_inputs
-from avcd.sky.gaia import GaiaStars
+from avcd.sky.gaia import GaiaStars, magnitudes
 from avcd.sky.reference import Stars, Tycho2
 from avcd.sky.services import SkyServices
 from avcd.stages import run_stage
 from avcd.stages.astrometry import band_of
 from avcd.work import Claim, JobInput
+from cli_calls import Call
 from homes import make_home, rows, run_until_idle
 
 SHAPE, SCALE, SECONDS = (400, 500), 0.8, 60.0
@@ -212,7 +213,7 @@ class Archive:
         return self
 
 
-def test_the_daemon_solves_a_narrow_field_by_the_tiles_that_its_home_holds(tmp_path):
+def test_the_daemon_solves_a_narrow_field_by_the_tiles_that_its_home_holds(tmp_path, capsys):
     home = make_home(tmp_path / "home", processing={"previews": False}, workers={"count": 1})
     GaiaStars(home.cache / "gaia-dr3", Archive()).cone(RA, DEC, 1.2)
     (home.path / "recipes").mkdir()
@@ -232,3 +233,11 @@ def test_the_daemon_solves_a_narrow_field_by_the_tiles_that_its_home_holds(tmp_p
     header = fits.getheader(home.archive / found["path"])
     assert (header["MAGZCAT"], header["MAGZBAND"], header["MAGZNUM"]) == ("Gaia DR3", "R", metrics["zero_point_stars"])
     assert error_px(header) < 0.7
+    # A star's magnitude by the zero point, asked for by its name.
+    star = int(np.argsort(MAGS)[3])
+    (home.path / "targets.toml").write_text(f'"Star 3" = [{STARS[0][star]!r}, {STARS[1][star]!r}]\n')
+    curve = Call(capsys)("lightcurve", "star 3", "--home", home.path, "--filter", "R", "--format", "json").json
+    assert len(curve) == 1
+    assert curve[0]["calibrated"] is True
+    red = magnitudes("R", *(np.array([MAGS[star] + more]) for more in (0.0, 0.4, -0.6)))[0]
+    assert curve[0]["mag"] == pytest.approx(red, abs=0.06)
