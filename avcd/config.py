@@ -177,6 +177,26 @@ class Processing(_Section):
         return names
 
 
+class Astrometry(_Section):
+    """How reference stars and blind engines are asked; whether they are is said by recipes/reduced.toml."""
+
+    archive_timeout_s: float = Field(
+        60.0, gt=0, description="[s] Gaia's archive and VizieR may take this long for a tile of half a degree"
+    )
+    index_directories: tuple[str, ...] = Field(
+        (), description="where index files of astrometry.net are; none named: where Debian puts them"
+    )
+    index_timeout_s: float = Field(
+        60.0, gt=0, description="[s] the engine of this machine may take this long for a frame"
+    )
+    solve_field_timeout_s: float = Field(60.0, gt=0, description="[s] … and solve-field")
+    nova_timeout_s: float = Field(300.0, gt=0, description="[s] … and nova.astrometry.net")
+    nova_key_file: Path | None = Field(
+        None, description="a file that holds the key of nova.astrometry.net alone; unset: astroquery's settings"
+    )
+    nova_url: str = Field("https://nova.astrometry.net", description="or a server of one's own that speaks as it does")
+
+
 class Compat(_Section):
     """Reduced frames under the names that other programs give them, beside the archive."""
 
@@ -201,6 +221,7 @@ class Settings(_Section):
     completion: Completion = Completion()
     workers: Workers = Workers()
     processing: Processing = Processing()
+    astrometry: Astrometry = Astrometry()
     compat: Compat = Compat()
 
     @field_validator("drop")
@@ -254,6 +275,11 @@ class Home(BaseModel):
     def archive(self) -> Path:
         """The absolute archive directory."""
         return self._resolve(self.settings.archive.path)
+
+    @property
+    def cache(self) -> Path:
+        """Where what was fetched from archives is kept."""
+        return self.path / "cache"
 
     @property
     def compat_path(self) -> Path:

@@ -303,11 +303,14 @@ class Candidate:
     valid_until: float | None = None  # … and before this one
 
 
+LENDER = "astrometry"  # what a solved frame offers: its stars
+
+
 @dataclass(frozen=True, slots=True)
 class Master:
-    """A candidate with its place in the plan."""
+    """A candidate with its place in the plan; of kind LENDER, the source table of a solved frame."""
 
-    kind: str  # "bias", "dark" or "flat"
+    kind: str  # "bias", "dark", "flat", or LENDER
     subject: str  # its session; "" for a delivered one
     candidate: Candidate
     mask: str | None = None  # the bad pixel mask that is made from a dark

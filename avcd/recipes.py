@@ -57,6 +57,12 @@ _WORDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "match": (("none", "level", "plane", "curved"),),
     "interpolation": (("nearest", "bilinear", "lanczos3"),),
 }
+# The parameters that are lists of words.
+_LISTS: Mapping[str, tuple[str, ...]] = {
+    "solve_references": ("tycho2", "gaia"),
+    "solve_engines": ("index", "solve-field", "nova"),
+    "zero_points": ("tycho2", "gaia", "apass"),
+}
 # Numbers that are no less than this.
 _LEAST: Mapping[str, float] = {
     "low_sigma": 0.0,
@@ -106,6 +112,8 @@ def checked_parameters(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[
         words = next((some for some in _WORDS.get(name, ()) if like in some), None)
         if words is not None and value not in words:
             raise ValueError(f"{name} = {value!r} is none of {', '.join(words)}")
+        if name in _LISTS and not set(value) <= set(_LISTS[name]):
+            raise ValueError(f"{name} = {json.dumps(value)}: each is one of {', '.join(_LISTS[name])}")
         if name in _LEAST and value < _LEAST[name]:
             raise ValueError(f"{name} = {value!r}: it is at least {_LEAST[name]:g}")
         found[name] = value

@@ -165,6 +165,19 @@ def test_doctor_finds_what_is_wrong(call, home):
     assert "nonsense" in failed["recipes"]
 
 
+def test_doctor_tells_of_engines_that_a_recipe_names_and_that_are_not_there(call, home):
+    (home / "recipes").mkdir()
+    (home / "recipes" / "reduced.toml").write_text(
+        'kind = "reduced"\nname = "reduced"\nversion = 4\n[parameters]\nsolve_engines = ["index"]\n'
+    )
+    settings = home / "avcd.toml"
+    settings.write_text(settings.read_text().replace("index_directories = []", 'index_directories = ["/nowhere"]'))
+    row = next(one for one in call("doctor", "--format", "json").json if one["check"] == "catalogues and engines")
+    assert row["outcome"] == "warn"
+    assert row["detail"].startswith("tycho2, index; ")
+    assert "avcd[blind]" in row["detail"] or "/nowhere" in row["detail"]
+
+
 def test_doctor_finds_a_catalogue_whose_pages_are_damaged(call, home):
     path = home / "catalogue.sqlite"
     whole = path.read_bytes()

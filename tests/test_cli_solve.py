@@ -15,6 +15,7 @@ from scenes import world
 
 from avcd.products import verify_fits
 from avcd.sky.reference import Tycho2
+from avcd.stages.science import delivered_world
 from cli_calls import Call
 
 SHAPE = (400, 500)
@@ -150,13 +151,41 @@ def test_what_has_no_header_of_its_own_is_not_written_into(call, here):
         assert (here / name).read_bytes() == before
 
 
-@pytest.mark.shared
-def test_the_real_frames_of_m1_agree_and_those_of_the_cats_eye_are_refused(call, here, shared_data):
-    said = call("solve", *sorted((shared_data / "prompt5-m1").glob("*.fits")), "-o", "m1")
+def test_of_unproven_coordinates_the_one_that_is_off_is_refined_by_the_others(call, here, frames):
+    """Half a pixel is below what is refined by a catalogue; among frames of one field it shows, and the majority stays."""
+    for name, off_px in (("first", 0.0), ("second", 0.0), ("third", 0.6)):
+        delivered = frames[1][name].deepcopy()
+        delivered.wcs.crpix = delivered.wcs.crpix + off_px
+        data, header = fits.getdata(here / f"{name}.fits"), fits.getheader(here / f"{name}.fits")
+        header.update(delivered.to_header())
+        fits.PrimaryHDU(data, header).writeto(here / f"given-{name}.fits")
+    said = call("solve", *(f"given-{name}.fits" for name in ("first", "second", "third")), "-o", "out")
     assert said.code == 0, said.err
-    headers = [fits.getheader(path) for path in sorted((here / "m1").iterdir())]
-    assert [one["ASTRNUM"] > 40 for one in headers] == [True] * 3
-    assert max(one["ASTRRMS"] for one in headers) < 0.6  # of 0.587 arcsec a pixel
+    paths = {name: here / "out" / f"given-{name}_solved.fits" for name in ("first", "second", "third")}
+    told = {name: str(fits.getheader(path)["HISTORY"]) for name, path in paths.items()}
+    assert ["coordinates refined" in told[name] for name in paths] == [False, False, True]
+    assert error_px(paths["third"], frames[1]["third"]) < 0.4  # in the corners; it was 0.85
+    for name in ("first", "second"):
+        assert error_px(paths[name], frames[1][name]) < 1e-3
+
+
+@pytest.mark.shared
+def test_the_real_frames_of_m1_are_brought_to_agree_and_those_of_the_cats_eye_are_refused(call, here, shared_data):
+    """V keeps its world coordinates; B was 0.70 px from it, r 0.36 px."""
+    raw = sorted((shared_data / "prompt5-m1").glob("*.fits"))
+    said = call("solve", *raw, "-o", "m1")
+    assert said.code == 0, said.err
+    headers = {path.name[3]: fits.getheader(path) for path in sorted((here / "m1").iterdir())}
+    assert {name: one["ASTRNUM"] > 80 for name, one in headers.items()} == dict.fromkeys("BVr", True)
+    off_px = {name: one["ASTRRMS"] / 0.587 for name, one in headers.items()}
+    assert off_px == pytest.approx({"B": 0.35, "V": 0.36, "r": 0.32}, abs=0.03)
+    refined = [name for name, one in headers.items() if "coordinates refined" in str(one["HISTORY"])]
+    assert refined == ["B", "r"]
+    before = delivered_world(fits.getheader(raw[1]))
+    x, y = np.array([0, 512, 1023.0]), np.array([0, 512, 1023.0])
+    np.testing.assert_allclose(
+        before.all_world2pix(*delivered_world(headers["V"]).all_pix2world(x, y, 0), 0), [x, y], atol=1e-3
+    )
     lights = sorted((shared_data / "arcsat-2025-06-01").glob("Cats_Eye*.fits"))
     refused = call("solve", *lights, "-o", "cat")
     assert (refused.code, refused.out) == (1, "")

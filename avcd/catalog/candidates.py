@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, select
+from sqlalchemy import Connection, and_, delete, or_, select
 
-from avcd.catalog.models import associations, candidates
+from avcd.catalog.models import associations, candidates, products
 from avcd.catalog.session import chunks, fetch, upsert
-from avcd.frame import Association, Candidate, Frame, ImageType, Master
+from avcd.frame import LENDER, Association, Candidate, Frame, ImageType, Master, ProductKind, Wcs
 
 KINDS = ("bias", "dark", "flat")
 # What a master is compared by.
 _LIKE = (
     "id", "image_type", "telescope", "instrument", "detector", "binning", "naxis1", "naxis2", "window", "trim_section", "gain", "offset",
     "readout_mode", "exposure_s", "set_temperature_c", "ccd_temperature_c", "filter", "t_min", "night", "session_id",
+)  # fmt: skip
+# … and what is asked of a frame that lends its stars.
+_OF_LENDER = (
+    "id", "image_type", "telescope", "instrument", "target_name", "naxis1", "naxis2", "pixel_scale_arcsec", "s_ra", "s_dec",
+    "t_min",
 )  # fmt: skip
 _CAMERA = ("binning", "naxis1", "naxis2", "window", "gain", "offset", "readout_mode")
 _SETTINGS = {"bias": _CAMERA, "dark": (*_CAMERA, "exposure_s"), "flat": (*_CAMERA, "filter")}
@@ -28,7 +34,7 @@ _OF_ASSOCIATION = tuple(one.name for one in associations.columns)
 def master_to_row(camera: str, master: Master) -> dict[str, Any]:
     """The columns of a candidate."""
     one = master.candidate
-    like = {name: getattr(one.like, name) for name in _LIKE}
+    like = {name: getattr(one.like, name) for name in (_OF_LENDER if master.kind == LENDER else _LIKE)}
     return {
         "id": one.id,
         "camera": camera,
@@ -179,6 +185,25 @@ def concerned(connection: Connection, camera: str, changed: Iterable[Master], re
                 ):  # fmt: skip
                     found.add(subject)
                     break
+    return found
+
+
+def unsolved_near(connection: Connection, camera: str, changed: Iterable[Master]) -> set[str]:
+    """The groups with frames that could not be solved alone, and that one of these lenders might help; rather too many."""
+    found: set[str] = set()
+    unsolved = and_(
+        products.c.camera == camera,
+        products.c.kind == ProductKind.REDUCED,
+        products.c.wcs.in_((str(Wcs.REFUSED), str(Wcs.NONE))),
+    )
+    for one in changed:
+        like = one.candidate.like
+        where = unsolved
+        if like.s_dec is not None and like.pixel_scale_arcsec and like.naxis1 and like.naxis2:
+            far = 1.5 * math.hypot(like.naxis1, like.naxis2) * like.pixel_scale_arcsec / 3600
+            near = products.c.s_dec.between(like.s_dec - far, like.s_dec + far)
+            where = and_(unsolved, or_(products.c.s_dec.is_(None), near))
+        found |= set(connection.execute(select(products.c.subject).where(where).distinct()).scalars())
     return found
 
 

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, sele
 from avcd.catalog.candidates import alike
 from avcd.catalog.facts import facts_changed, lock_camera
 from avcd.catalog.inputs import metrics_of, resolve_inputs
-from avcd.catalog.models import attempts, flags, job_inputs, jobs, metrics, product_inputs, products
+from avcd.catalog.models import attempts, candidates, flags, job_inputs, jobs, metrics, product_inputs, products
 from avcd.catalog.plans import SERVING
 from avcd.catalog.rows import metric_to_row, spec_from_json
 from avcd.catalog.session import Database, fetch_first, upsert
 from avcd.errors import LeaseLostError
-from avcd.frame import MASTER_KINDS, InputRef, JobState, ProductKind, ProductSpec, ProductStatus, Wcs
+from avcd.frame import LENDER, MASTER_KINDS, InputRef, JobState, ProductKind, ProductSpec, ProductStatus, Wcs
 from avcd.sections import Section
 from avcd.work import Claim, JobInput, Published
 
@@ -325,7 +325,7 @@ def _previous(
 
 
 def _may_solve_others(connection: Connection, job: Mapping[str, Any], spec: ProductSpec) -> bool:
-    """Whether a group's last reduced frame was made, and some of them have a plate solution and others none."""
+    """Whether a group's last reduced frame was made, and some have a plate solution, or others' stars may give them one."""
     if spec.kind is not ProductKind.REDUCED:
         return False
     mine = and_(jobs.c.camera == job["camera"], jobs.c.subject == job["subject"], jobs.c.kind == str(spec.kind))
@@ -333,9 +333,10 @@ def _may_solve_others(connection: Connection, job: Mapping[str, Any], spec: Prod
     if connection.execute(open_ones.limit(1)).first():
         return False
     group = and_(products.c.camera == job["camera"], products.c.subject == job["subject"])
-    states = select(products.c.wcs).where(group, products.c.kind == str(spec.kind), products.c.status.in_(SERVING))
-    found = {Wcs(one) for one in connection.execute(states.distinct()).scalars()}
-    return bool(found & {Wcs.REFUSED, Wcs.NONE}) and bool(found & {Wcs.SOLVED, Wcs.REFINED})
+    solved = products.c.wcs.in_((str(Wcs.SOLVED), str(Wcs.REFINED)))
+    some = select(products.c.id).where(group, products.c.kind == str(spec.kind), products.c.status.in_(SERVING), solved)
+    lent = select(candidates.c.id).where(candidates.c.camera == job["camera"], candidates.c.kind == LENDER)
+    return any(connection.execute(one.limit(1)).first() for one in (some, lent))
 
 
 def _end_attempt(connection: Connection, claim: Claim, outcome: str, error: str, now: float) -> None:

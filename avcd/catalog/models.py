@@ -406,7 +406,7 @@ class Unplanned(_Base, table=True):
 
 
 class CandidateRow(_Base, table=True):
-    """A master that may serve, as the plan of its session left it: `avcd.frame.Candidate`."""
+    """A master that may serve, or the stars of a solved frame, as the plan of its group left it: `avcd.frame.Candidate`."""
 
     __tablename__ = "candidate"
     __table_args__ = (Index("ix_candidate_camera", "camera", "kind"),)
@@ -414,7 +414,7 @@ class CandidateRow(_Base, table=True):
     id: str = _key()
     camera: str = _text()
     subject: str = _text()
-    kind: str = _text()  # bias, dark or flat
+    kind: str = _text()  # bias, dark, flat; astrometry: stars of a solved frame
     origin: str = _text()
     like: dict[str, Any] = _json()  # the settings it stands for
     bias_included: bool | None = None

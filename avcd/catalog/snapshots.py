@@ -8,13 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
-from avcd.catalog.candidates import Reach, changed_masters, concerned, masters_of
+from avcd.catalog.candidates import Reach, changed_masters, concerned, masters_of, unsolved_near
 from avcd.catalog.closures import last_closures
 from avcd.catalog.facts import EVERYTHING
 from avcd.catalog.models import cameras, flags, frames, jobs, products, unplanned
 from avcd.catalog.rows import FRAME_FIELDS, row_to_frame
 from avcd.catalog.session import Database, chunks, fetch
 from avcd.frame import (
+    LENDER,
     MASTER_KINDS,
     Approval,
     FrameStatus,
@@ -153,6 +154,14 @@ class Snapshots(Database):
         with self.read() as connection:
             changed = changed_masters(connection, plan.camera, plan.subjects, plan.masters)
             return frozenset(concerned(connection, plan.camera, changed, reach)) - plan.subjects
+
+    def borrowers(self, plan: Plan) -> frozenset[str]:
+        """The groups, beside those of a plan, whose frames may be solved by stars that it lends anew, or lends no more."""
+        assert plan.subjects is not None
+        with self.read() as connection:
+            changed = changed_masters(connection, plan.camera, plan.subjects, plan.masters)
+            lenders = [one for one in changed if one.kind == LENDER]
+            return frozenset(unsolved_near(connection, plan.camera, lenders)) - plan.subjects
 
 
 def _snapshot(

@@ -21,6 +21,7 @@ from avcd.cli import (
     files,
     homes,
     judgement,
+    lightcurves,
     lists,
     outlook,
     pictures,
@@ -50,7 +51,8 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     commands = (homes, service, lists, details, outlook, judgement, files, targets, plots)
-    for part in (*commands, processing, badpix, solving, stars, quality, composing, pictures, binning, atlas, upkeep):
+    parts = (processing, badpix, solving, stars, quality, lightcurves, composing, pictures, binning, atlas, upkeep)
+    for part in (*commands, *parts):
         part.register(app)
     return app
 

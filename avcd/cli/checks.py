@@ -33,6 +33,7 @@ def check_home(home: Path | None) -> Iterator[Row]:
     yield _tried("rules", lambda: _rules(loaded))
     yield _tried("profiles", lambda: _profiles(loaded))
     yield _tried("reference stars", _reference_stars)
+    yield _sky(loaded)
     for drop in loaded.settings.drop:
         yield _drop(drop.name, loaded.drop_path(drop))
         yield _watch(drop, loaded.drop_path(drop), loaded.settings.watch.poll_s)
@@ -81,6 +82,23 @@ def _reference_stars() -> str:
 
     stars = Tycho2()
     return f"{stars.name}: {len(stars.cone(83.8, -5.4, 1.0).ra_deg)} within a degree of M 42"
+
+
+def _sky(home: Home) -> Row:
+    """Whether what the recipe of reduced frames asks beside the bundled stars is installed."""
+    from avcd.frame import ProductKind
+    from avcd.recipes import load_recipes
+    from avcd.sky.services import SkyServices
+
+    check = "catalogues and engines"
+    try:
+        parameters = load_recipes(home.path)[ProductKind.REDUCED].parameters
+    except AvcdError:
+        return _row(check, "warn", "not known as long as the recipes cannot be read")
+    named = [one for key in ("solve_references", "solve_engines", "zero_points") for one in parameters[key]]
+    lacking = SkyServices(home.settings.astrometry, home.cache).lacking(dict.fromkeys(named))
+    said = ", ".join(dict.fromkeys(named)) or "none"
+    return _row(check, "warn" if lacking else "ok", "; ".join([said, *lacking]))
 
 
 def _drop(name: str, path: Path) -> Row:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from avcd.cli.processing import FilesArgument, ForceOption, MemoryOption, start_session
-from avcd.errors import AvcdError, ConfigError, UsageError
+from avcd.errors import AvcdError, ConfigError, ProcessingError, UsageError
 
 if TYPE_CHECKING:
     from avcd.cli.onfiles import Session
     from avcd.sky.engines import BlindEngine
     from avcd.sky.reference import ReferenceStars
+    from avcd.sky.services import SkyServices
     from avcd.standalone.inputs import FrameFile
     from avcd.standalone.solving import FieldSolver, SolveOptions
 
@@ -59,15 +59,17 @@ def solve(
         typer.Option("--gaia", help="Ask the Gaia archive for fainter stars, and keep them; needs avcd[archives]."),
     ] = False,
     blind: Annotated[
-        _Engine | None, typer.Option("--blind", help="What looks over the whole sky where all else fails.")
+        list[_Engine] | None,
+        typer.Option("--blind", help="What looks over the whole sky where all else fails; may be given again."),
     ] = None,
     indexes: Annotated[
         list[Path] | None,
         typer.Option("--index", metavar="DIR", help="Where index files are; else where Debian puts them."),
     ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, help="[s] How long --blind may take for a file.")
-    ] = 60.0,
+        float | None,
+        typer.Option("--timeout", min=1, help="[s] How long each --blind may take for a file; else as the home says."),
+    ] = None,
     force: ForceOption = False,
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
@@ -80,9 +82,10 @@ def solve(
     if (ra is None) != (dec is None):
         raise UsageError("give --ra and --dec together")
     session = start_session(force, mem_limit)
-    engine = _engine(blind, tuple(indexes or ()), timeout)
+    services = _services(timeout, indexes or ())
+    engines = _engines([str(one) for one in blind or ()], indexes or (), services)
     files = session.open_all(paths)
-    options = SolveOptions(ra, dec, scale, radius, sip_order, _references(gaia, files), engine)
+    options = SolveOptions(ra, dec, scale, radius, sip_order, _references(gaia, files, services), engines)
     solver = FieldSolver(files, options)
     if out is None:
         for file in files:
@@ -113,61 +116,43 @@ def _write_in_place(session: Session, file: FrameFile, solver: FieldSolver, opti
     typer.echo(file.path)
 
 
-def _references(gaia: bool, files: Sequence[FrameFile]) -> tuple[ReferenceStars, ...]:
+def _services(timeout_s: float | None, indexes: Sequence[Path]) -> SkyServices:
+    """How catalogues and engines are asked: as the home says, without one as usual, the options laid over it."""
+    from avcd.config import Astrometry, find_home, load_home
+    from avcd.sky.services import SkyServices
+
+    settings, cache = Astrometry(), None
+    try:
+        path = find_home()
+    except ConfigError:  # files are worked on without a home, too
+        path = None
+    if path is not None:
+        home = load_home(path)
+        settings, cache = home.settings.astrometry, home.cache
+    said: dict[str, Any] = {}
+    if indexes:
+        said["index_directories"] = tuple(str(one) for one in indexes)
+    if timeout_s is not None:
+        said |= dict.fromkeys(("index_timeout_s", "solve_field_timeout_s", "nova_timeout_s"), timeout_s)
+    return SkyServices(settings.model_copy(update=said), cache)
+
+
+def _references(gaia: bool, files: Sequence[FrameFile], services: SkyServices) -> tuple[ReferenceStars, ...]:
     """Tycho-2, and after it Gaia's stars as they stood when the first of the files with a date was taken."""
-    from avcd.sky.reference import Tycho2
-
-    if not gaia:
-        return (Tycho2(),)
-    try:
-        # It asks the archive for news as it is imported, and prints them, or that there are none.
-        with redirect_stdout(sys.stderr):
-            from astroquery.gaia import GaiaClass
-    except ModuleNotFoundError:
-        raise UsageError("--gaia needs the package astroquery; install avcd[archives]") from None
-    from avcd.sky.gaia import GaiaStars
-
-    archive, directory = GaiaClass(show_server_messages=False), _cache() / "gaia-dr3"
+    if gaia and find_spec("astroquery") is None:
+        raise UsageError("--gaia needs the package astroquery; install avcd[archives]")
     moments = [one.frame.t_min for one in files if one.frame.t_min is not None]
-    return Tycho2(), GaiaStars(directory, archive, _julian_year(moments[0])) if moments else GaiaStars(
-        directory, archive
-    )
+    names = ("tycho2", "gaia") if gaia else ("tycho2",)
+    return tuple(services.catalogue(name, moments[0] if moments else None) for name in names)
 
 
-def _julian_year(mjd: float) -> float:
-    return 2000.0 + (mjd - 51544.5) / 365.25
-
-
-def _cache() -> Path:
-    """Where what was fetched is kept: in the home, or without one in the user's cache."""
-    import platformdirs
-
-    from avcd.config import find_home
-
-    try:
-        return find_home() / "cache"
-    except ConfigError:
-        return Path(platformdirs.user_cache_dir("avcd"))
-
-
-def _engine(blind: _Engine | None, indexes: tuple[Path, ...], timeout_s: float) -> BlindEngine | None:
-    from avcd.sky import engines
-
-    if indexes and blind is not _Engine.INDEX:
+def _engines(names: Sequence[str], indexes: Sequence[Path], services: SkyServices) -> tuple[BlindEngine, ...]:
+    if indexes and _Engine.INDEX not in names:
         raise UsageError("--index goes with --blind index")
-    if blind is _Engine.INDEX:
-        return engines.IndexEngine(indexes or engines.INDEX_DIRECTORIES, timeout_s)
-    if blind is _Engine.SOLVE_FIELD:
-        return engines.SolveField(timeout_s)
-    if blind is _Engine.NOVA:
+    engines = services.engines(names)
+    for one in engines:
         try:
-            from astroquery.astrometry_net import AstrometryNet, conf
-        except ModuleNotFoundError:
-            raise UsageError("--blind nova needs the package astroquery; install avcd[archives]") from None
-        if not conf.api_key:
-            raise UsageError(
-                "--blind nova needs a key from nova.astrometry.net; write it into astroquery's settings, "
-                "~/.astropy/config/astroquery.cfg, as api_key below [astrometry_net]"
-            )
-        return engines.Nova(AstrometryNet, timeout_s)
-    return None
+            one.check()
+        except ProcessingError as error:
+            raise UsageError(f"--blind {one.name}: {error}") from None
+    return engines

@@ -150,7 +150,14 @@ class Daemon:
         except OSError as error:
             raise ConfigError(f"[archive] path: {home.archive} cannot be made: {error.strerror}") from None
         self._sweep()
-        place = Workplace(home.roots, home.archive, settings.workers.memory_bytes // settings.workers.processes)
+        place = Workplace(
+            home.roots,
+            home.archive,
+            settings.workers.memory_bytes // settings.workers.processes,
+            settings.astrometry,
+            home.cache,
+            settings.workers.max_attempts,
+        )
         self._runner = Runner(
             self._catalog,
             place,

@@ -39,7 +39,8 @@ def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts
     """Plan those observations and sessions of a camera whose facts changed, and those that this concerns.
 
     A session that offers another master than before concerns every group that uses it, or might use it now; these are
-    planned with it, until nothing more changes; and so are the panels of a mosaic, each with all others. The outcome is that of planning the whole camera; only the words of a
+    planned with it, until nothing more changes; and so are the panels of a mosaic, each with all others, and the observations
+    with frames that another's stars may solve. The outcome is that of planning the whole camera; only the words of a
     refusal name what was nearest when the group itself was planned.
 
     Returns
@@ -55,8 +56,11 @@ def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts
     while subjects is not None:
         reach = Reach(reach_days(snapshot, planning.rules))
         more = catalog.concerned(plan_offers(snapshot, *how), reach) | catalog.companions(camera, subjects, target_of)
-        if not more:
-            break
+        if not more:  # whose stars serve others is known only once everything is planned
+            found = plan(snapshot, *how)
+            more = catalog.borrowers(found)
+            if not more:
+                return catalog.apply_plan(found, digest, facts)
         subjects |= more
         snapshot = catalog.snapshot(camera, subjects)
     return catalog.apply_plan(plan(snapshot, *how), digest, facts)

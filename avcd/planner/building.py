@@ -10,6 +10,7 @@ from typing import Any
 from avcd.association import SCALED, Pool, Rules, judge, trimmed
 from avcd.config import Processing
 from avcd.frame import (
+    LENDER,
     Association,
     Blocked,
     Candidate,
@@ -81,6 +82,8 @@ class PlanBuilder:
     blocked: dict[str, Blocked] = field(default_factory=dict)
     candidates: dict[str, list[Candidate]] = field(default_factory=lambda: {"bias": [], "dark": [], "flat": []})
     bad_pixels_of_dark: dict[str, str] = field(default_factory=dict)  # id of a master dark to that of its mask
+    lenders: dict[str, Master] = field(default_factory=dict)  # source tables of solved frames, by id
+    sources: dict[str, str] = field(default_factory=dict)  # id of a frame to that of its source table, if solved alone
     withheld: dict[str, list[tuple[Candidate, str]]] = field(  # masters that may not serve, and why
         default_factory=lambda: {"bias": [], "dark": [], "flat": []}
     )
@@ -92,6 +95,9 @@ class PlanBuilder:
     def __post_init__(self) -> None:
         """Index the frames that may be used at all, and what other groups offer."""
         for one in self.snapshot.masters:
+            if one.kind == LENDER:
+                self.lenders[one.candidate.id] = one
+                continue
             self.candidates[one.kind].append(one.candidate)
             if one.mask:
                 self.bad_pixels_of_dark[one.candidate.id] = one.mask
@@ -152,6 +158,10 @@ class PlanBuilder:
         if earlier:
             self.kept.add(earlier[-1].id)
             self.offer(kind, spec.subject, replace(candidate, id=earlier[-1].id), place)
+
+    def lend(self, subject: str, candidate: Candidate) -> None:
+        """Let the stars of a solved frame of these groups serve frames of other observations."""
+        self.offered[candidate.id] = self.lenders[candidate.id] = Master(LENDER, subject, candidate)
 
     def choose(self, kind: str, frame: Frame) -> Choice:
         """The master that serves a frame best."""

@@ -10,6 +10,7 @@ from typing import Any
 from avcd.association import applied_need, readout_values
 from avcd.compose.mixing import Mix, choose_mix
 from avcd.frame import (
+    LENDER,
     CalibLevel,
     Candidate,
     Frame,
@@ -24,7 +25,7 @@ from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.masters import mask_reference, need_of
 from avcd.planner.mosaics import FieldStack, fields_of, plan_mosaics
-from avcd.planner.siblings import siblings_of_unsolved
+from avcd.planner.siblings import lenders_of_unsolved, offer_lenders, unsolved_with
 
 NEEDED = ("bias", "dark", "flat")
 
@@ -97,26 +98,43 @@ def explain_needs(builder: PlanBuilder, frame: Frame) -> list[Need]:
 
 def plan_science(builder: PlanBuilder) -> None:
     """Add what every observation should have, and what several have together."""
-    many = int(builder.recipe(ProductKind.REDUCED).parameters["cosmic_rays_stacked"])
+    alone = {subject: _Observation.of(builder, subject, frames) for subject, frames in builder.observations().items()}
+    for subject, one in alone.items():
+        offer_lenders(builder, subject, one.members, one.reduced)
     stacks: dict[str, list[FieldStack]] = {}
-    for subject, frames in builder.observations().items():
+    for subject, one in alone.items():
+        _plan_by_siblings(builder, subject, one)
+        # There are no members where all of them were rejected since.
+        if one.members and builder.processing.stacks:
+            stacks[subject] = _plan_combined(builder, subject, one.members, one.reduced)
+    plan_mosaics(builder, {subject: found for subject, found in stacks.items() if found})
+
+
+@dataclass(frozen=True)
+class _Observation:
+    """The frames of a complete observation, and its reduced frames, by the frames' ids."""
+
+    members: list[Frame]
+    reduced: dict[str, ProductSpec]
+    stacked: Callable[[Frame], bool]
+
+    @classmethod
+    def of(cls, builder: PlanBuilder, subject: str, frames: Sequence[Frame]) -> _Observation:
+        """Plan the reduced frames of an observation, complete or not, each solved by itself."""
+        many = int(builder.recipe(ProductKind.REDUCED).parameters["cosmic_rays_stacked"])
         closure = builder.snapshot.closures.get(subject)
         members = set(closure.members) if closure else set()
-        reduced: dict[str, ProductSpec] = {}
         like = Counter(_stack_of(frame) for frame in frames)
 
-        def stacked(frame: Frame, like: Counter[Any] = like) -> bool:
+        def stacked(frame: Frame) -> bool:
             return 0 < many <= like[_stack_of(frame)]
 
+        reduced: dict[str, ProductSpec] = {}
         for frame in frames:
             spec = _plan_reduced(builder, subject, frame, closed=frame.id in members, stacked=stacked(frame))
             if spec:
                 reduced[frame.id] = spec
-        _plan_by_siblings(builder, subject, [one for one in frames if one.id in members], reduced, stacked)
-        complete = [one for one in frames if one.id in members]  # none where all of them were rejected since
-        if complete and builder.processing.stacks:
-            stacks[subject] = _plan_combined(builder, subject, complete, reduced)
-    plan_mosaics(builder, {subject: found for subject, found in stacks.items() if found})
+        return cls([one for one in frames if one.id in members], reduced, stacked)
 
 
 def _stack_of(frame: Frame) -> tuple[str | None, str | None, str, str]:
@@ -124,24 +142,32 @@ def _stack_of(frame: Frame) -> tuple[str | None, str | None, str, str]:
     return frame.filter, frame.binning, str(frame.naxis1), str(frame.naxis2)
 
 
-def _plan_by_siblings(
-    builder: PlanBuilder,
-    subject: str,
-    frames: list[Frame],
-    reduced: dict[str, ProductSpec],
-    stacked: Callable[[Frame], bool],
-) -> None:
-    """Put in the place of reduced frames that could not be solved alone those that may be by a sibling's stars."""
-    for frame, sibling in siblings_of_unsolved(builder, frames, reduced):
-        alone = reduced[frame.id]
-        stars = next((one for one in builder.specs.values() if one.slot == f"sources:{sibling.id}"), None)
-        if stars is None:  # it was rejected, or its job died
-            continue
-        by = [from_product("astrometry", stars.id)]
-        again = _plan_reduced(builder, subject, frame, closed=True, stacked=stacked(frame), siblings=by)
-        if again:
-            reduced[frame.id] = again
-            builder.drop(alone.id)
+def _plan_by_siblings(builder: PlanBuilder, subject: str, one: _Observation) -> None:
+    """Put in the place of reduced frames that could not be solved alone those that may be by another's stars.
+
+    Of several lenders the first serves whose stars are not known to be of no help; if none are, the first.
+    """
+    for frame, lenders in list(lenders_of_unsolved(builder, subject, one.members, one.reduced)):
+        alone, first = one.reduced[frame.id], None
+        stacked = one.stacked(frame)
+        for lender in lenders:
+            by = [from_product(LENDER, lender)]
+            again = _plan_reduced(builder, subject, frame, closed=True, stacked=stacked, siblings=by)
+            if again is None:
+                continue
+            if not unsolved_with(builder, again.id):
+                one.reduced[frame.id] = again
+                break
+            first = first or lender
+            builder.drop(again.id)
+        else:
+            if first is None:  # each was rejected, or its job died
+                continue
+            by = [from_product(LENDER, first)]
+            again = _plan_reduced(builder, subject, frame, closed=True, stacked=stacked, siblings=by)
+            assert again is not None
+            one.reduced[frame.id] = again
+        builder.drop(alone.id)
 
 
 def _plan_reduced(
@@ -192,7 +218,7 @@ def _plan_reduced(
         **about,
     )
     if spec and builder.processing.sources:
-        builder.spec(
+        table = builder.spec(
             ProductKind.SOURCES,
             f"sources:{frame.id}",
             [from_product("reduced", spec.id)],
@@ -201,6 +227,8 @@ def _plan_reduced(
             status=status,
             **about,
         )
+        if table and not siblings:
+            builder.sources[frame.id] = table.id
     return spec
 
 

@@ -14,15 +14,17 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 from avcd import faults
 from avcd.compiling import allowed_threads, kernels
+from avcd.config import Astrometry
 from avcd.errors import ProcessingError, StorageError
 from avcd.frame import ProductKind
 from avcd.products import publish
+from avcd.sky.services import SkyServices
 from avcd.stages import HeldMasters, Opener, run_stage, stage_of
 from avcd.work import Claim, JobInput, Published
 
@@ -39,11 +41,21 @@ _held = HeldMasters()
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a worker finds its inputs and puts its products, and how much memory it may use."""
+    """Where a worker finds its inputs and puts its products, how much memory it may use, and whom it may ask.
+
+    ``cache``: where tiles of archives are kept; None: the user's cache. ``attempts``: how often a job is tried.
+    """
 
     roots: Mapping[str, Path]
     archive: Path
     memory_bytes: int
+    astrometry: Astrometry = field(default_factory=Astrometry)
+    cache: Path | None = None
+    attempts: int = 1
+
+    def services(self, attempt: int) -> SkyServices:
+        """What a job may ask; an archive that does not answer is waited for at every attempt but the last."""
+        return SkyServices(self.astrometry, self.cache, patient=attempt < self.attempts)
 
 
 def prepare_environment() -> None:
@@ -123,8 +135,9 @@ def work(claim: Claim, place: Workplace, share: int = 1) -> Published:
         # A worker's next job is often another frame of the same night; what joins many frames needs the room itself.
         _held.limit_bytes = 0 if claim.spec.kind in _LARGE else place.memory_bytes // 2
         left = place.memory_bytes - _held.held_bytes
+        services = place.services(claim.attempt)
         with allowed_threads(share):
-            output = run_stage(claim, open_inputs(place), left, _held)
+            output = run_stage(claim, open_inputs(place), left, _held, services=services)
             files = tuple(publish(place.archive, one.path, one.write, one.verify, claim.token) for one in output.files)
     except MemoryError as error:
         raise StorageError(

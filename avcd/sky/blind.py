@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from avcd.errors import ProcessingError, TransientError
 from avcd.frame import Wcs
 from avcd.sky.detection import Sources
 from avcd.sky.engines import BlindEngine, Widths
@@ -11,6 +12,46 @@ from avcd.sky.reference import ReferenceStars
 from avcd.sky.solutions import FEWEST, Hint, Solution, solution_of
 from avcd.sky.solving import stars_of
 from avcd.sky.verifying import hold
+
+
+def solve_by_engines(
+    sources: Sources,
+    shape: tuple[int, ...],
+    hint: Hint,
+    references: Sequence[ReferenceStars],
+    engines: Sequence[BlindEngine],
+    *,
+    max_sip_order: int = 3,
+) -> Solution:
+    """Ask one engine after the other until one finds a solution that the stars prove.
+
+    Parameters
+    ----------
+    sources, shape, hint, references, max_sip_order
+        As of `solve_blind`.
+    engines
+        In the order in which they are asked; one that is not there, fails or does not answer in time is passed over.
+
+    Returns
+    -------
+    Solution
+        The first that is proven; else the first that has world coordinates, with a ``reason`` that says so; else REFUSED
+        with what each engine said.
+    """
+    unproven: Solution | None = None
+    said: list[str] = []
+    for engine in engines:
+        try:
+            found = solve_blind(sources, shape, hint, references, engine, max_sip_order=max_sip_order)
+        except (ProcessingError, TransientError) as error:
+            said.append(str(error))
+            continue
+        if found.verified:
+            return found
+        if found.wcs is not None:
+            unproven = unproven or found
+        said.append(found.reason)
+    return unproven or Solution(Wcs.REFUSED, matched=0, reason="; ".join(dict.fromkeys(said)))
 
 
 def solve_blind(

@@ -25,6 +25,7 @@ _SMALLEST_PX = 16
 _CORE_SHARE = 1.0 / 3.0  # of a star's peak: pixels above it tell the width at half maximum
 _NO_STARS_FWHM_PX = 3.0  # taken where no star tells the width
 _SMOOTHED = 0.375  # noise of a pixel after sep's kernel of 3 x 3, which extraction smooths with
+_BUFFER_PX = 300_000  # pixels of sources that sep holds at a time
 _BLENDED = 2  # sep: the source was split from another
 _CUT = 8  # sep: the source touches the frame's edge
 
@@ -133,7 +134,7 @@ def detect_sources(
     Background and extraction: sep (Barbary 2016; SExtractor, Bertin & Arnouts 1996, A&AS 117, 393). Positions are
     windowed centroids, saturated stars' isophotal ones.
     """
-    image = np.ascontiguousarray(data, dtype=np.float32).copy()
+    image = np.ascontiguousarray(data, dtype=np.float32)
     bits = None if mask is None else _bits(mask)
     finite = np.isfinite(image)
     unusable = ~finite if bits is None else _has(bits, ~np.uint16(_USABLE), image.shape) | ~finite
@@ -145,9 +146,9 @@ def detect_sources(
     if saturation is not None:
         saturated = saturated | (image >= saturation)
     if not finite.all():
-        image[~finite] = float(np.median(image[~unusable]))
+        image = np.where(finite, image, np.float32(np.median(image[~unusable])))
     background, rms = _background(image, unusable)
-    image -= background
+    image = image - background
     error = rms if noise is None else np.where(np.isfinite(noise) & (noise > rms), noise, rms).astype(np.float32)
     found = _extract(image, error, unusable, sigma, minimum_px)
     replaced = _has(bits, np.uint16(MaskBit.COSMIC_RAY | MaskBit.REPAIRED), image.shape)
@@ -175,18 +176,26 @@ def _has(bits: np.ndarray | None, which: np.uint16, shape: tuple[int, ...]) -> n
 def _background(image: np.ndarray, unusable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Smooth background and its scatter, from boxes small enough that there are a few of them."""
     height, width = (int(np.clip(side // 4, 8, _BOX_PX)) for side in image.shape)
-    mesh = sep.Background(image, mask=unusable if unusable.any() else None, bw=width, bh=height, fw=3, fh=3)
-    rms = mesh.rms(dtype=np.float32)
+    # In large boxes every other row tells the same, to 0.01 of the scatter.
+    step = 2 if height == width == _BOX_PX else 1
+    mask = np.ascontiguousarray(unusable[::step]) if unusable.any() else None
+    mesh = sep.Background(np.ascontiguousarray(image[::step]), mask=mask, bw=width, bh=height // step, fw=3, fh=3)
+    back, rms = mesh.back(dtype=np.float32), mesh.rms(dtype=np.float32)
     # A noiseless frame (a synthetic one, a flat patch of zeros) has no scatter: any positive floor will do.
     floor = max(float(mesh.globalrms) * 1e-3, 1e-6 * max(1.0, float(np.abs(mesh.globalback))))
-    return mesh.back(dtype=np.float32), np.maximum(rms, np.float32(floor))
+    np.maximum(rms, np.float32(floor), out=rms)
+    if step == 1:
+        return back, rms
+    ny = len(image)
+    return np.repeat(back, step, axis=0)[:ny], np.repeat(rms, step, axis=0)[:ny]
 
 
 def _extract(image: np.ndarray, error: np.ndarray, unusable: np.ndarray, sigma: float, minimum_px: int) -> np.ndarray:
     """Extraction by sep; a field too crowded for its deblending is extracted without."""
-    sep.set_extract_pixstack(max(300_000, image.size // 2))
     mask = unusable if unusable.any() else None
-    for contrast in (0.005, 1.0):
+    # sep clears its whole buffer for each frame: it is large only for frames that fill it.
+    for pixels, contrast in ((_BUFFER_PX, 0.005), (image.size // 2, 0.005), (image.size // 2, 1.0)):
+        sep.set_extract_pixstack(max(_BUFFER_PX, pixels))
         try:
             found: np.ndarray = sep.extract(
                 image,
@@ -230,7 +239,7 @@ def _measure(
     keep = are_star_like(cores, fwhm, b / a, typical, (flags & SourceFlag.SATURATED) != 0)
     flags |= np.where((fwhm > 2.5 * typical) & ((flags & SourceFlag.SATURATED) == 0), SourceFlag.EXTENDED, 0)
     if len(found):
-        wx, wy, bad = sep.winpos(image, x, y, np.full(len(x), typical / _FWHM_PER_SIGMA), mask=unusable)
+        wx, wy, bad = sep.winpos(image, x, y, np.full(len(x), typical / _FWHM_PER_SIGMA), mask=unusable, subpix=5)
         moved = np.hypot(wx - x, wy - y)
         steady = (bad == 0) & (moved < typical) & ((flags & (SourceFlag.SATURATED | SourceFlag.EXTENDED)) == 0)
         x, y = np.where(steady, wx, x), np.where(steady, wy, y)
@@ -275,7 +284,7 @@ def _full_width(image: np.ndarray, x: np.ndarray, y: np.ndarray, a: np.ndarray, 
     """Full width at half maximum: twice the radius that holds half of the flux, as it is for a Gaussian."""
     if not len(x):
         return np.empty(0)
-    radius, _ = sep.flux_radius(image, x, y, np.maximum(5.0 * a, 4.0), 0.5, mask=unusable, subpix=5)
+    radius, _ = sep.flux_radius(image, x, y, np.maximum(5.0 * a, 4.0), 0.5, mask=unusable, subpix=3)
     return np.where(np.isfinite(radius) & (radius > 0), 2.0 * radius, _FWHM_PER_SIGMA * a)
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,12 +24,14 @@ from astropy.table import Table
 from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd.errors import ProcessingError, TransientError
+from avcd.sky.tiles import answer_of
 
 INDEX_DIRECTORIES = (
     Path("/usr/share/astrometry"),
     Path("/usr/local/astrometry/data"),
 )  # where Debian's packages put them
 _MOST_STARS = 200
+_TRANSPORT_S = 30.0  # for what lies about the time that a web service is given for solving
 _WIDEST_DEG, _NARROWEST_DEG = 10.0, 0.1
 
 
@@ -64,6 +66,16 @@ class BlindEngine(Protocol):
         """
         ...
 
+    def check(self) -> Any:
+        """See that it is here, without asking it.
+
+        Raises
+        ------
+        ProcessingError
+            It is not; the message says what to install.
+        """
+        ...
+
 
 class IndexEngine:
     """astrometry.net's engine by the package `astrometry`, with index files of this machine."""
@@ -76,14 +88,8 @@ class IndexEngine:
 
     def locate(self, xy: np.ndarray, shape: tuple[int, ...], widths: Widths) -> WCS | None:
         """See `BlindEngine`."""
-        if importlib.util.find_spec("astrometry") is None:
-            raise ProcessingError("the package astrometry is not installed; install avcd[blind]")
-        files = sorted(str(path) for one in self._directories for path in one.glob("index-*.fits"))
-        if not files:
-            there = ", ".join(str(one) for one in self._directories)
-            raise ProcessingError(
-                f"no index files in {there}; install Debian's astrometry-data-tycho2, or name a directory with --index"
-            )
+        self.check()
+        files = self._files()
         order = {
             "files": files,
             "stars": xy[:_MOST_STARS].tolist(),
@@ -92,6 +98,20 @@ class IndexEngine:
         said = _run([sys.executable, "-m", "avcd.sky.index_process"], self._timeout_s, self.name, json.dumps(order))
         found = json.loads(said)
         return None if found is None else _world(fits.Header([tuple(one) for one in found]))
+
+    def check(self) -> None:
+        """See `BlindEngine`."""
+        if importlib.util.find_spec("astrometry") is None:
+            raise ProcessingError("the package astrometry is not installed; install avcd[blind]")
+        if not self._files():
+            there = ", ".join(str(one) for one in self._directories)
+            raise ProcessingError(
+                f"no index files in {there}; install Debian's astrometry-data-tycho2, or name a directory with --index or "
+                "[astrometry] index_directories"
+            )
+
+    def _files(self) -> list[str]:
+        return sorted(str(path) for one in self._directories for path in one.glob("index-*.fits"))
 
 
 class SolveField:
@@ -105,11 +125,7 @@ class SolveField:
 
     def locate(self, xy: np.ndarray, shape: tuple[int, ...], widths: Widths) -> WCS | None:
         """See `BlindEngine`."""
-        program = shutil.which(self._program)
-        if program is None:
-            raise ProcessingError(
-                "solve-field is not on the PATH; install Debian's astrometry.net, with its index files"
-            )
+        program = self.check()
         with tempfile.TemporaryDirectory(prefix="avcd-") as directory:
             stars = Path(directory) / "stars.xyls"
             table = Table(np.asarray(xy[:_MOST_STARS]) + 1.0, names=("X", "Y"))
@@ -124,6 +140,15 @@ class SolveField:
             solved = stars.with_suffix(".wcs")
             return _world(fits.getheader(solved)) if solved.is_file() else None
 
+    def check(self) -> str:
+        """See `BlindEngine`; where the program lies."""
+        program = shutil.which(self._program)
+        if program is None:
+            raise ProcessingError(
+                "solve-field is not on the PATH; install Debian's astrometry.net, with its index files"
+            )
+        return program
+
 
 class NovaClient(Protocol):
     """What talks to the web service: astroquery's ``AstrometryNet``."""
@@ -134,28 +159,51 @@ class NovaClient(Protocol):
 
 
 class Nova:
-    """nova.astrometry.net through a client that is handed in and knows its key; the service keeps what it is sent, unlisted."""
+    """nova.astrometry.net, or a server that speaks as it does; it keeps what it is sent, unlisted.
+
+    Parameters
+    ----------
+    client
+        Makes a client that knows its key: a new one for each field, for a session of the service ends after a while.
+    """
 
     name = "nova"
 
-    def __init__(self, client: NovaClient, timeout_s: float = 300.0) -> None:
+    def __init__(self, client: Callable[[], NovaClient], timeout_s: float = 300.0) -> None:
         self._client = client
         self._timeout_s = timeout_s
 
     def locate(self, xy: np.ndarray, shape: tuple[int, ...], widths: Widths) -> WCS | None:
         """See `BlindEngine`."""
+        client = self.check()
         stars = np.asarray(xy[:_MOST_STARS]) + 1.0
-        try:
-            header: Mapping[str, Any] = self._client.solve_from_source_list(
+
+        def ask() -> Mapping[str, Any]:
+            found: Mapping[str, Any] = client.solve_from_source_list(
                 stars[:, 0], stars[:, 1], shape[1], shape[0], solve_timeout=self._timeout_s, verbose=False,
                 scale_units="degwidth", scale_type="ul", scale_lower=widths.low_deg, scale_upper=widths.high_deg,
                 tweak_order=1, publicly_visible="n",
             )  # fmt: skip
-        except TimeoutError:
-            raise TransientError(f"nova.astrometry.net gave no answer within {self._timeout_s:g} s") from None
-        except Exception as error:  # the client hands on whatever its transport raises
-            raise TransientError(f"nova.astrometry.net: {error}") from error
+            return found
+
+        try:
+            header = answer_of("nova.astrometry.net", ask, self._timeout_s + _TRANSPORT_S)
+        except TransientError as error:
+            said = error.__cause__
+            if type(said).__name__ == "TimeoutError":  # the client has a class of its own of that name
+                raise TransientError(f"nova.astrometry.net gave no answer within {self._timeout_s:g} s") from None
+            if "log in" in str(said):
+                raise ProcessingError(
+                    "nova.astrometry.net does not accept the key; copy it anew from the service's page My Profile"
+                ) from None
+            if isinstance(said, KeyError):  # it takes every answer for an acceptance
+                raise TransientError("nova.astrometry.net did not accept the star list") from None
+            raise
         return _world(fits.Header(header)) if header else None
+
+    def check(self) -> NovaClient:
+        """See `BlindEngine`; a client that knows its key."""
+        return self._client()
 
 
 def _run(command: list[str], timeout_s: float, name: str, said: str = "") -> str:

@@ -1,30 +1,36 @@
-"""Gaia DR3 as reference stars for small fields, kept by tiles of the sky so that each is asked for once.
+"""Gaia DR3 as reference stars of small fields, for places and for magnitudes.
 
-The archive is asked through an object that is handed in; without one only what is kept already is used, and nothing
-touches the network. Positions are moved to the epoch that is asked for by the stars' proper motions.
+The archive is asked through an object that is handed in, a tile of the sky at a time; without one only what is kept
+already is used, and nothing touches the network. Positions are moved to the epoch that is asked for by the stars' proper
+motions.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from astropy.coordinates import angular_separation
 
-from avcd.errors import TransientError
 from avcd.sky.reference import Stars
+from avcd.sky.tiles import Bounds, Tiles, answer_of
 
 _EPOCH = 2016.0  # of DR3's positions
-_TILE_DEG = 0.5
 _WIDEST_DEG = 2.5  # wider cones are for brighter catalogues
 _FAINTEST_MAG = 18.0
-_COLUMNS = ("ra", "dec", "pmra", "pmdec", "phot_g_mean_mag")
+_COLUMNS = (
+    "ra", "dec", "pmra", "pmdec", "phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag",
+)  # fmt: skip
 _MAS_PER_DEG = 3.6e6
+_OWN = ("G", "BP", "RP")
+# G less the magnitude as a polynomial of BP - RP, the constant first, and the colours that it holds for: Riello et al. 2021
+# (A&A 649, A3, table C.2), Johnson-Cousins; single stars scatter by 0.03 to 0.04 mag.
+_JOHNSON = {
+    "V": ((-0.02704, 0.01424, -0.2156, 0.01426), (-0.5, 5.0)),
+    "R": ((-0.02275, 0.3961, -0.1243, -0.01396, 0.003775), (0.0, 4.0)),
+    "I": ((0.01753, 0.76, -0.0991), (-0.5, 4.5)),
+}
 
 
 class GaiaArchive(Protocol):
@@ -46,15 +52,34 @@ class GaiaStars:
         What asks for tiles that are not there; None: they hold no stars.
     epoch
         Julian year that positions are wanted for.
+    band
+        Of the magnitudes, one of ``bands``: G, BP and RP as measured, V, R and I from them.
+    timeout_s
+        How long the archive may take for a tile; None: as long as it likes.
     """
 
     name = "Gaia DR3"
     area_deg2 = 41253.0
+    bands = (*_OWN, *_JOHNSON)
 
-    def __init__(self, directory: Path, archive: GaiaArchive | None = None, epoch: float = _EPOCH) -> None:
-        self._directory = directory
-        self._archive = archive
+    def __init__(
+        self,
+        directory: Path,
+        archive: GaiaArchive | None = None,
+        epoch: float = _EPOCH,
+        band: str = "G",
+        timeout_s: float | None = None,
+    ) -> None:
+        self.band = band
+        self._made_of = (directory, archive, epoch)
+        self._timeout_s = timeout_s
         self._years = epoch - _EPOCH
+        self._archive = archive
+        self._tiles = Tiles(directory, "gaia-dr3-bands", len(_COLUMNS), None if archive is None else self._ask)
+
+    def in_band(self, band: str) -> GaiaStars:
+        """The same stars with magnitudes in another band; those that have none in it are left out."""
+        return GaiaStars(*self._made_of, band=band, timeout_s=self._timeout_s)
 
     def cone(self, ra_deg: float, dec_deg: float, radius_deg: float, limit: int | None = None) -> Stars:
         """The stars within ``radius_deg`` of a position, the brightest first, at most ``limit``; none in wide cones.
@@ -66,74 +91,40 @@ class GaiaStars:
         """
         if radius_deg > _WIDEST_DEG:
             return Stars(np.empty(0), np.empty(0), np.empty(0))
-        rows = np.concatenate([self._tile(*one) for one in _tiles(ra_deg, dec_deg, radius_deg)])
-        ra, dec, across, north, mag = rows.T
+        ra, dec, across, north, *mags = self._tiles.around(ra_deg, dec_deg, radius_deg).T
+        across, north = np.nan_to_num(across), np.nan_to_num(north)  # a motion that is not known
         moved = dec + north * self._years / _MAS_PER_DEG
         turned = ra + across * self._years / _MAS_PER_DEG / np.maximum(np.cos(np.radians(dec)), 1e-6)
+        mag = magnitudes(self.band, *mags)
         distance = angular_separation(*np.radians((ra_deg, dec_deg)), np.radians(turned), np.radians(moved))
-        near = np.flatnonzero(distance <= np.radians(radius_deg))
+        near = np.flatnonzero((distance <= np.radians(radius_deg)) & np.isfinite(mag))
         near = near[np.argsort(mag[near], kind="stable")][:limit]
         return Stars(turned[near] % 360.0, moved[near], mag[near])
 
-    def _tile(self, band: int, column: int) -> np.ndarray:
-        path = self._directory / f"gaia-dr3-{band:03d}-{column:03d}.npy"
-        if path.is_file():
-            return np.asarray(np.load(path))
-        if self._archive is None:
-            return np.empty((0, len(_COLUMNS)))
-        rows = _ask(self._archive, band, column)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{secrets.token_hex(4)}.part")
-        with part.open("wb") as stream:
-            np.save(stream, rows)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-        return rows
+    def _ask(self, tile: Bounds) -> np.ndarray:
+        """The stars of one tile, shape (n, 7); NaN for what is not known of one."""
+        archive = self._archive
+        assert archive is not None
+        query = (
+            f"SELECT {', '.join(_COLUMNS)} FROM gaiadr3.gaia_source WHERE phot_g_mean_mag < {_FAINTEST_MAG:g} "
+            f"AND dec >= {tile.south:.6f} AND dec < {tile.north:.6f} AND ra >= {tile.west:.6f} AND ra < {tile.east:.6f}"
+        )
+        table = answer_of("the Gaia archive", lambda: archive.launch_job_async(query).get_results(), self._timeout_s)
+        return np.column_stack([np.ma.filled(np.ma.asarray(table[name]).astype(float), np.nan) for name in _COLUMNS])
 
 
-def _ask(archive: GaiaArchive, band: int, column: int) -> np.ndarray:
-    """The stars of one tile, shape (n, 5), the proper motions that are not known being zero."""
-    south, west, wide = _bounds(band, column)
-    query = (
-        f"SELECT {', '.join(_COLUMNS)} FROM gaiadr3.gaia_source WHERE phot_g_mean_mag < {_FAINTEST_MAG:g} "
-        f"AND dec >= {south:.6f} AND dec < {south + _TILE_DEG:.6f} AND ra >= {west:.6f} AND ra < {west + wide:.6f}"
-    )
-    try:
-        with redirect_stdout(sys.stderr):  # the client tells of its progress
-            table = archive.launch_job_async(query).get_results()
-    except Exception as error:  # the client hands on whatever its transport raises
-        raise TransientError(f"the Gaia archive does not answer: {error}; try again, or leave --gaia away") from error
-    columns = [np.ma.filled(np.ma.asarray(table[name]).astype(float), 0.0) for name in _COLUMNS]
-    return np.nan_to_num(np.column_stack(columns))
+def magnitudes(band: str, g: np.ndarray, bp: np.ndarray, rp: np.ndarray) -> np.ndarray:
+    """Magnitudes in a band from Gaia's three; NaN where a colour is not known or is none that the relation holds for.
 
-
-def _bounds(band: int, column: int) -> tuple[float, float, float]:
-    """Southern and western edge of a tile, and its width in right ascension, degrees."""
-    south = band * _TILE_DEG - 90.0
-    number = _columns(band)
-    return south, column * 360.0 / number, 360.0 / number
-
-
-def _columns(band: int) -> int:
-    nearest = min(abs(band * _TILE_DEG - 90.0), abs((band + 1) * _TILE_DEG - 90.0))
-    return max(1, int(np.ceil(360.0 * np.cos(np.radians(nearest)) / _TILE_DEG)))
-
-
-def _tiles(ra_deg: float, dec_deg: float, radius_deg: float) -> list[tuple[int, int]]:
-    """Every tile that a cone touches, and perhaps a few beside it."""
-    found = []
-    low = int(np.floor((max(dec_deg - radius_deg, -90.0) + 90.0) / _TILE_DEG))
-    high = int(np.floor((min(dec_deg + radius_deg, 89.999999) + 90.0) / _TILE_DEG))
-    for band in range(low, high + 1):
-        number = _columns(band)
-        edge = max(abs(band * _TILE_DEG - 90.0), abs((band + 1) * _TILE_DEG - 90.0), abs(dec_deg) + radius_deg)
-        cosine = np.cos(np.radians(min(edge, 90.0)))
-        reach = radius_deg / cosine if cosine > 1e-3 else 180.0
-        if reach >= 90.0:
-            found += [(band, one) for one in range(number)]
-            continue
-        first = int(np.floor((ra_deg - reach) * number / 360.0))
-        last = int(np.floor((ra_deg + reach) * number / 360.0))
-        found += [(band, one % number) for one in range(first, min(last, first + number - 1) + 1)]
-    return found
+    Parameters
+    ----------
+    band
+        G, BP, RP, or Johnson's V, Cousins's R and I.
+    """
+    if band in _OWN:
+        return (g, bp, rp)[_OWN.index(band)]
+    constants, (bluest, reddest) = _JOHNSON[band]
+    colour = bp - rp
+    with np.errstate(invalid="ignore"):
+        known = (colour >= bluest) & (colour <= reddest)
+    return np.where(known, g - np.polynomial.polynomial.polyval(colour, constants), np.nan)

@@ -41,6 +41,7 @@ def solve_field(
     *,
     radius_deg: float | None = None,
     max_sip_order: int = 3,
+    closely: bool = False,
 ) -> Solution:
     """Solve one frame.
 
@@ -58,6 +59,8 @@ def solve_field(
         How far the true centre may be from the hint; None: one and a half fields.
     max_sip_order
         Highest order of distortion tried; 0 for none.
+    closely
+        Whether delivered world coordinates are refined wherever the stars lie significantly closer by that.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def solve_field(
     xy = stars_of(sources)
     first: Solution | None = None
     for one in references:
-        found = _solve_with(xy, shape, hint, one, radius_deg, max_sip_order)
+        found = _solve_with(xy, shape, hint, one, radius_deg, max_sip_order, closely)
         if found.verified or found.state is Wcs.NONE:
             return found
         # What the first says of an unproven frame stands: later ones may cover a part of it only.
@@ -85,9 +88,10 @@ def _solve_with(
     reference: ReferenceStars,
     radius_deg: float | None,
     max_sip_order: int,
+    closely: bool,
 ) -> Solution:
     if hint.wcs is not None:
-        checked = check_delivered(xy, shape, hint.wcs, reference, max_sip_order)
+        checked = check_delivered(xy, shape, hint.wcs, reference, max_sip_order, closely=closely)
         if checked is not None:
             return checked
     scale = hint.scale_arcsec or (scale_of(hint.wcs) if hint.wcs is not None else None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.wcs import WCS
+from scipy.stats import f as f_distribution
 
 from avcd.frame import Wcs
 from avcd.sky.chance import weigh_match
@@ -17,6 +18,7 @@ from avcd.sky.solutions import CERTAIN, FEWEST, Hint, Solution, centre_of, scale
 
 _LIMIT = 20_000  # reference stars
 _STAY_PX = 1.0  # world coordinates that stars move by less are kept
+_CHANCE_CLOSER = 1e-4  # of a fit that is closer by its freedom alone
 _WIDE_PX, _WIDE_ARCSEC = 5.0, 5.0  # how far off delivered ones may be and still be refined
 
 
@@ -75,18 +77,32 @@ def hold(
 
 
 def check_delivered(
-    xy: np.ndarray, shape: tuple[int, ...], wcs: WCS, reference: ReferenceStars, max_sip_order: int
+    xy: np.ndarray,
+    shape: tuple[int, ...],
+    wcs: WCS,
+    reference: ReferenceStars,
+    max_sip_order: int,
+    *,
+    closely: bool = False,
 ) -> Solution | None:
-    """Judge what the telescope delivered: kept, refined, refused; None when it is wrong and a search should decide."""
+    """Judge what the telescope delivered: kept, refined, refused; None when it is wrong and a search should decide.
+
+    Parameters
+    ----------
+    closely
+        Whether it is refined wherever the stars lie significantly closer by it, not only where it is off by a pixel.
+    """
     held = hold(xy, shape, wcs, reference, max_sip_order)
     if held is None:
         return None
     name = reference.name
     if held.certain:
-        if held.match is not None and _moved_px(wcs, held.match.fit.wcs, shape) > max(
-            _STAY_PX, 1.5 * held.match.fit.rms_px
+        match = held.match
+        if match is not None and (
+            _moved_px(wcs, match.fit.wcs, shape) > max(_STAY_PX, 1.5 * match.fit.rms_px)
+            or (closely and _is_closer(map_of(wcs, shape), match))
         ):
-            return solution_of(Wcs.REFINED, held.match, reference)
+            return solution_of(Wcs.REFINED, match, reference)
         residual = held.nearest_px if held.match is None else _residual_px(map_of(wcs, shape), held.match)
         matched = held.met if held.match is None else len(held.match.pixels)
         return Solution(
@@ -104,6 +120,25 @@ def check_delivered(
         note = f"the delivered world coordinates fit {held.met} of {held.expected} {name} stars"
         return Solution(Wcs.REFUSED, matched=held.met, in_field=held.expected, reason=note)
     return None
+
+
+def agreement_arcsec(xy: np.ndarray, shape: tuple[int, ...], wcs: WCS, reference: ReferenceStars) -> float:
+    """How far the stars lie from their reference by world coordinates, root mean square; infinite where they do not fit."""
+    held = hold(xy, shape, wcs, reference, 0)
+    if held is None or held.match is None:
+        return math.inf
+    return _residual_px(map_of(wcs, shape), held.match) * scale_of(wcs)
+
+
+def _is_closer(delivered: SkyToPixel, match: Match) -> bool:
+    """Whether a fit leaves less than the delivered coordinates, beyond what its freedom explains: an F test."""
+    stars, free = len(match.pixels), match.fit.model.parameters
+    left = 2 * stars - free
+    after = stars * match.fit.rms_px**2
+    gained = stars * _residual_px(delivered, match) ** 2 - after
+    if left <= 0 or after <= 0:
+        return False
+    return bool(f_distribution.sf(gained / free / (after / left), free, left) < _CHANCE_CLOSER)
 
 
 def _residual_px(delivered: SkyToPixel, match: Match) -> float:

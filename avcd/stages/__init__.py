@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from avcd.frame import ProductKind
+from avcd.sky.services import SkyServices
 from avcd.stages.held import HeldMasters
 from avcd.stages.output import Opener, Output, OutputFile, Work
 from avcd.work import Claim
@@ -35,7 +36,13 @@ def stage_of(kind: ProductKind) -> Callable[[Work], Output]:
 
 
 def run_stage(
-    claim: Claim, open_input: Opener, memory_bytes: int, held: HeldMasters | None = None, *, figures: bool = True
+    claim: Claim,
+    open_input: Opener,
+    memory_bytes: int,
+    held: HeldMasters | None = None,
+    *,
+    figures: bool = True,
+    services: SkyServices | None = None,
 ) -> Output:
     """Make the content of a claimed job's product.
 
@@ -45,11 +52,13 @@ def run_stage(
         Masters of the jobs before, kept for the next.
     figures
         Whether figures that stand in the catalogue, and not in the product's file, are measured.
+    services
+        Of the home: how the catalogues and engines that a recipe may name are asked.
 
     Raises
     ------
     AvcdError
         ProcessingError when the inputs cannot give this product; FrameError when one cannot be read.
     """
-    work = Work(claim, open_input, memory_bytes, held or HeldMasters(), figures)
+    work = Work(claim, open_input, memory_bytes, held or HeldMasters(), figures, services or SkyServices())
     return stage_of(claim.spec.kind)(work)

@@ -62,12 +62,17 @@ def zero_point_figures(found: ZeroPoint, figures: Mapping[str, Any], exposure_s:
 
 
 def zero_point_of(
-    sources: Sources, wcs: WCS | None, shape: tuple[int, int], reference: ReferenceStars, frame: Frame
+    sources: Sources,
+    wcs: WCS | None,
+    shape: tuple[int, int],
+    reference: ReferenceStars,
+    frame: Frame,
+    band: str | None = None,
 ) -> ZeroPoint | None:
-    """The zero point, where there are world coordinates and stars of known magnitude."""
+    """The zero point, where there are world coordinates and stars of known magnitude in a band."""
     if wcs is None or not len(sources):
         return None
-    return measure_zero_point(sources, wcs, shape, reference, exposure_s=frame.exposure_s)
+    return measure_zero_point(sources, wcs, shape, reference, exposure_s=frame.exposure_s, band=band)
 
 
 def pointing_figures(frame: Frame, wcs: WCS | None, shape: tuple[int, int]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from avcd.frame import Wcs
+from avcd.sky.services import SkyServices
 from avcd.stages.held import HeldMasters
 from avcd.work import Claim, JobInput
 
@@ -45,6 +46,7 @@ class Work:
     """A stage's argument: the claimed job, how to open its inputs, and the memory it may use.
 
     ``held`` is kept from job to job. ``figures``: whether what is measured for the catalogue alone is asked for.
+    ``services``: the catalogues and engines that a recipe may name.
     """
 
     claim: Claim
@@ -52,6 +54,7 @@ class Work:
     memory_bytes: int
     held: HeldMasters = field(default_factory=HeldMasters)
     figures: bool = True
+    services: SkyServices = field(default_factory=SkyServices)
 
     def inputs(self, role: str) -> list[JobInput]:
         """The inputs of a role, in the order of the recipe's identity."""

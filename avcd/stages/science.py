@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
 from astropy.wcs import WCS, FITSFixedWarning
 
-from avcd.cards import describe, inherit, with_exposure, with_world, with_zero_point, zero_point_said
+from avcd.cards import describe, inherit, with_exposure, with_world, zero_point_said
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel, Frame, MaskBit, Wcs
 from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
 from avcd.reduction.planes import CCDData
 from avcd.sky.detection import Sources, detect_sources
-from avcd.sky.siblings import SolvedStars
 from avcd.stages.inputs import (
     frame_of,
     held_master,
@@ -61,38 +58,30 @@ def reduce_science(work: Work) -> Output:
 
         metrics |= frame_figures(ccd.data, ccd.mask, sources, frame, raw_header)
     header = with_exposure(inherit(raw_header, keep_world=False), frame)
-    solution = _solve(work, frame, ccd, sources, raw_header) if sources is not None else None
     notes = [*reduced.warnings, *_residue_warnings(work, reduced.metrics, parameters)]
-    if solution is not None:
-        metrics |= _solution_metrics(solution)
+    solution = None
+    if sources is not None and parameters["solve"]:
+        # Longer in loading than a frame in reducing.
+        from avcd.stages.astrometry import solution_figures, solve_frame, with_measured_zero_point
+        from avcd.stages.figures import pointing_figures
+
+        delivered = delivered_world(raw_header) if frame.has_wcs else None
+        solution = solve_frame(work, frame, ccd.data.shape, sources, delivered, notes)
+        metrics |= solution_figures(solution)
         if solution.reason and solution.wcs is None:
             notes.append(f"plate solution {solution.state}: {solution.reason}")
-        if solution.wcs is not None and sources is not None:
+        if solution.wcs is not None:
             header = with_world(header, solution.wcs, rms_arcsec=solution.rms_arcsec, matched=solution.matched)
-            header = _with_zero_point(header, sources, solution.wcs, ccd, frame, metrics)
+            metrics |= pointing_figures(frame, solution.wcs, ccd.data.shape)
+            header = with_measured_zero_point(
+                work, header, sources, solution.wcs, ccd.data.shape, frame, metrics, notes
+            )
     applied = [kind for kind in ("bias", "dark", "flat") if kind in reduced.applied or kind in frame.calibration]
     header = describe(header, work.claim.spec, applied=applied, steps=[*read_out, *map(_sentence, reduced.steps)])
     ra, dec = _centre(solution, ccd, frame)
     state = solution.state if solution is not None else Wcs.NONE
     planes = {} if reduced.background is None else {"BACKGROUND": reduced.background}
     return image_output(work, ccd, header, metrics, warnings=tuple(notes), planes=planes, wcs=state, s_ra=ra, s_dec=dec)
-
-
-def _with_zero_point(
-    header: fits.Header, sources: Sources, wcs: WCS, ccd: CCDData, frame: Frame, metrics: dict[str, Any]
-) -> fits.Header:
-    """The header with the zero point, where it could be measured; its figures and the pointing's go to the others."""
-    from avcd.sky.reference import Tycho2  # longer in loading than a frame in reducing
-    from avcd.stages.figures import pointing_figures, zero_point_figures, zero_point_of
-
-    metrics |= pointing_figures(frame, wcs, ccd.data.shape)
-    found = zero_point_of(sources, wcs, ccd.data.shape, Tycho2(), frame)
-    if found is None:
-        return header
-    metrics |= zero_point_figures(found, metrics, frame.exposure_s)
-    return with_zero_point(
-        header, found.mag, found.scatter_mag, found.stars, found.band, found.catalogue, sources.aperture_px
-    )
 
 
 def _read_out(work: Work, frame: Frame, data: np.ndarray, readout: Readout) -> tuple[CCDData, float | None, list[str]]:
@@ -212,40 +201,6 @@ def detect(ccd: CCDData, parameters: Mapping[str, Any], saturation: float | None
     )
 
 
-def _solve(work: Work, frame: Frame, ccd: CCDData, sources: Sources, raw_header: fits.Header) -> Solution | None:
-    parameters = work.claim.spec.parameters
-    if not parameters["solve"]:
-        return None
-    from avcd.sky.reference import Tycho2  # longer in loading than a frame in reducing
-    from avcd.sky.solving import hint_from, solve_field
-
-    shape = ccd.data.shape
-    siblings = [_solved_stars(work, one) for one in work.inputs("astrometry")]
-    hint = hint_from(frame, delivered_world(raw_header) if frame.has_wcs else None)
-    if siblings and hint.ra_deg is None:
-        hint = replace(hint, ra_deg=siblings[0].centre[0], dec_deg=siblings[0].centre[1])
-    return solve_field(
-        sources,
-        shape,
-        hint,
-        [Tycho2(), *siblings],
-        radius_deg=float(parameters["solve_radius_deg"]) or None,
-        max_sip_order=int(parameters["solve_sip_order"]),
-    )
-
-
-def _solved_stars(work: Work, one: JobInput) -> SolvedStars:
-    """The stars of a sibling that is solved already, from its source table."""
-    try:
-        table = Table.read(work.open(one), hdu="SOURCES")
-        columns = {name: np.asarray(table[name], dtype=float) for name in ("ra", "dec", "flux", "flags")}
-    except (OSError, LookupError, ValueError) as error:
-        raise ProcessingError(f"{_name(one)} has no stars with sky positions: {error}") from error
-    return SolvedStars.of_table(
-        _name(one), columns["ra"], columns["dec"], columns["flux"], columns["flags"].astype(int)
-    )
-
-
 def delivered_world(header: fits.Header) -> WCS | None:
     """The world coordinates that a header brings; None when it has none that make sense."""
     with warnings.catch_warnings():
@@ -256,16 +211,6 @@ def delivered_world(header: fits.Header) -> WCS | None:
         except (ValueError, MemoryError, KeyError):  # a WCS that cannot be understood is no WCS
             return None
     return found if found.has_celestial else None
-
-
-def _solution_metrics(solution: Solution) -> dict[str, Any]:
-    return {
-        "astrometry_rms_arcsec": solution.rms_arcsec,
-        "astrometry_matched": solution.matched,
-        "astrometry_sip_order": solution.sip_order,
-        "astrometry_reference": solution.reference or None,
-        "astrometry_reason": solution.reason or None,
-    }
 
 
 def _centre(solution: Solution | None, ccd: CCDData, frame: Frame) -> tuple[float | None, float | None]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from astropy.wcs import WCS
 
 from avcd.cards import inherit, pedestal_of, with_pedestal, with_world
-from avcd.errors import ProcessingError, TransientError
+from avcd.errors import ProcessingError
 from avcd.frame import ProductKind, Wcs
 from avcd.planner.siblings import may_overlap
 from avcd.reduction.planes import CCDData
-from avcd.sky.blind import solve_blind
+from avcd.sky.blind import solve_by_engines
 from avcd.sky.detection import Sources
 from avcd.sky.engines import BlindEngine
 from avcd.sky.reference import ReferenceStars, Tycho2
 from avcd.sky.siblings import SolvedStars
 from avcd.sky.solutions import Hint, Solution, hint_from, scale_of
-from avcd.sky.solving import solve_field
+from avcd.sky.solving import solve_field, stars_of
+from avcd.sky.verifying import agreement_arcsec
 from avcd.stages.science import delivered_world, detect
 from avcd.standalone.images import Stage, stage_of_image
 from avcd.standalone.inputs import FrameFile
@@ -41,7 +43,7 @@ class SolveOptions:
     radius_deg: float | None = None
     sip_order: int = 3
     references: tuple[ReferenceStars, ...] = field(default_factory=lambda: (Tycho2(),))
-    engine: BlindEngine | None = None
+    engines: tuple[BlindEngine, ...] = ()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -53,7 +55,7 @@ class SolveOptions:
             "radius_deg": self.radius_deg,
             "sip_order": self.sip_order,
             "references": [one.name for one in self.references],
-            "blind": self.engine.name if self.engine else None,
+            "blind": [one.name for one in self.engines],
         }
 
 
@@ -75,6 +77,7 @@ class FieldSolver:
         self._seen: dict[str, _Seen] = {}
         self._alone: dict[str, Solution] = {}
         self._blind: dict[str, Solution] = {}
+        self._agreements: dict[tuple[str, str], float] = {}
 
     def siblings(self, file: FrameFile) -> list[FrameFile]:
         """The other files of the same camera that may show the same field, the nearest in time first."""
@@ -93,7 +96,7 @@ class FieldSolver:
         by_sibling = self._by_siblings(file, self._by_reference)
         if by_sibling is not None:
             return by_sibling
-        if self._options.engine is not None:
+        if self._options.engines:
             blind = self._by_engine(file)
             if blind.wcs is not None and (blind.verified or found.wcs is None):
                 return blind
@@ -113,34 +116,67 @@ class FieldSolver:
         return self._alone[file.id]
 
     def _by_engine(self, file: FrameFile) -> Solution:
-        engine, options = self._options.engine, self._options
-        assert engine is not None
+        options = self._options
         if file.id not in self._blind:
             seen = self._look(file)
-            try:
-                self._blind[file.id] = solve_blind(
-                    seen.sources, seen.shape, seen.hint, options.references, engine, max_sip_order=options.sip_order
-                )
-            except TransientError as error:
-                self._blind[file.id] = Solution(Wcs.REFUSED, reason=str(error))
+            self._blind[file.id] = solve_by_engines(
+                seen.sources, seen.shape, seen.hint, options.references, options.engines,
+                max_sip_order=options.sip_order,
+            )  # fmt: skip
         return self._blind[file.id]
 
-    def _by_siblings(self, file: FrameFile, how: Any) -> Solution | None:
-        seen, options = self._look(file), self._options
+    def _by_siblings(self, file: FrameFile, how: Callable[[FrameFile], Solution]) -> Solution | None:
         known = [(one, how(one)) for one in self.siblings(file)[:_MOST_SIBLINGS]]
+        for one, theirs in known:
+            if theirs.verified:
+                found = self._by_stars_of(file, one, theirs)
+                if found.verified:
+                    return found
         # Delivered world coordinates that nothing proves are still good enough to agree with.
-        for one, theirs in sorted(known, key=lambda pair: not pair[1].verified):
-            if theirs.wcs is None:
-                continue
-            other = self._look(one)
-            stars = SolvedStars.of(f"{one.path.name}'s", other.sources, theirs.wcs)
-            hint = seen.hint if seen.hint.ra_deg is not None else _hint_of(other, theirs.wcs, seen.hint)
-            found = solve_field(
-                seen.sources, seen.shape, hint, stars, radius_deg=options.radius_deg, max_sip_order=options.sip_order
-            )
+        unproven = [(one, theirs) for one, theirs in known if theirs.wcs is not None and not theirs.verified]
+        own = how(file)
+        if own.wcs is not None and unproven:
+            anchor = self._anchor([(file, own), *unproven])
+            unproven.sort(key=lambda pair: pair[0] is not anchor)
+        else:
+            anchor = file
+        for one, theirs in unproven:
+            found = self._by_stars_of(file, one, theirs, closely=one is anchor)
             if found.verified:
-                return found if theirs.verified else replace(found, reason=_UNPROVEN.format(one.path.name))
+                return replace(found, reason=_UNPROVEN.format(one.path.name))
         return None
+
+    def _by_stars_of(self, file: FrameFile, other: FrameFile, theirs: Solution, *, closely: bool = False) -> Solution:
+        """A file by another's stars."""
+        seen, there, options = self._look(file), self._look(other), self._options
+        assert theirs.wcs is not None
+        stars = SolvedStars.of(f"{other.path.name}'s", there.sources, theirs.wcs)
+        hint = seen.hint if seen.hint.ra_deg is not None else _hint_of(there, theirs.wcs, seen.hint)
+        return solve_field(
+            seen.sources, seen.shape, hint, stars, radius_deg=options.radius_deg, max_sip_order=options.sip_order,
+            closely=closely,
+        )  # fmt: skip
+
+    def _anchor(self, members: Sequence[tuple[FrameFile, Solution]]) -> FrameFile:
+        """Of files whose delivered world coordinates nothing proves, the one that the others agree with best."""
+
+        def apart(one: tuple[FrameFile, Solution]) -> tuple[float, int, str]:
+            others = [self._agreement(one, other) for other in members if other is not one]
+            # To a hundredth: two alone agree equally well, and the deeper one is taken.
+            return round(float(np.median(others)), 2), -len(self._look(one[0]).sources), one[0].id
+
+        return min(members, key=apart)[0]
+
+    def _agreement(self, one: tuple[FrameFile, Solution], other: tuple[FrameFile, Solution]) -> float:
+        key = one[0].id, other[0].id
+        if key not in self._agreements:
+            (mine, own), (its, theirs) = one, other
+            assert own.wcs is not None
+            assert theirs.wcs is not None
+            seen, there = self._look(mine), self._look(its)
+            stars = SolvedStars.of(its.path.name, there.sources, theirs.wcs)
+            self._agreements[key] = agreement_arcsec(stars_of(seen.sources), seen.shape, own.wcs, stars)
+        return self._agreements[key]
 
     def _look(self, file: FrameFile) -> _Seen:
         if file.id not in self._seen:
@@ -201,7 +237,7 @@ def believed(solution: Solution, options: SolveOptions) -> Solution:
     """
     if solution.wcs is not None:
         return solution
-    ways = [] if options.engine else ["--blind looks everywhere"]
+    ways = [] if options.engines else ["--blind looks everywhere"]
     if solution.state is Wcs.NONE:
         ways.insert(0, "give --ra, --dec and --scale")
     elif len(options.references) == 1:

@@ -88,6 +88,41 @@ def draw_series(path: Path, rows: Rows, names: Sequence[str]) -> None:
     _save(figure, path)
 
 
+def draw_light_curve(path: Path, rows: Rows, title: str) -> None:
+    """Magnitudes against time, bright above, with errors; below them the check stars', with the same scale.
+
+    Parameters
+    ----------
+    rows
+        As of `avcd.views.lightcurves.light_curve_rows`; each camera and filter has a colour of its own.
+    """
+    import numpy as np
+
+    figure = _figure_class(str(path))(figsize=(_WIDTH_IN, 2 * _PANEL_IN), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    series = sorted({(row["telescope"] or "", row["instrument"] or "", row["filter"] or "") for row in rows})
+    start = int(min(row["bjd_tdb"] for row in rows))
+    for number, key in enumerate(series):
+        mine = [row for row in rows if (row["telescope"] or "", row["instrument"] or "", row["filter"] or "") == key]
+        days = [row["bjd_tdb"] - start for row in mine]
+        style = {"fmt": "o", "ms": 3.5, "elinewidth": 0.8, "color": f"C{number % 10}"}
+        above.errorbar(
+            days, [row["mag"] for row in mine], [row["mag_err"] for row in mine], label=" ".join(key), **style
+        )
+        check = np.array([np.nan if row["check_mag"] is None else row["check_mag"] for row in mine])
+        below.plot(days, check - np.nanmedian(check), "o", ms=3.5, color=f"C{number % 10}")
+    for panel in (above, below):
+        panel.grid(alpha=0.3)
+        panel.invert_yaxis()
+    above.set_title(title, fontsize="medium")
+    above.set_ylabel("magnitude")
+    below.set_ylabel("check star, less its median")
+    below.set_xlabel(f"BJD (TDB) - {start}")
+    if len(series) > 1:
+        above.legend(fontsize="x-small")
+    _save(figure, path)
+
+
 def draw_histograms(path: Path, rows: Rows) -> None:
     """Histograms of differences of biases, with the normal curve of each, one panel for each ``title`` among the rows."""
     import numpy as np

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from skies import REFERENCE, draw_field
 
 from avcd.errors import ProcessingError, TransientError
 from avcd.frame import Wcs
-from avcd.sky.blind import solve_blind
-from avcd.sky.engines import INDEX_DIRECTORIES, IndexEngine, Nova, SolveField, Widths
+from avcd.sky.blind import solve_blind, solve_by_engines
+from avcd.sky.engines import INDEX_DIRECTORIES, IndexEngine, SolveField, Widths
 from avcd.sky.solving import Hint
 
 SEEDS = (1, 3, 9)  # fields of one to three degrees
@@ -74,6 +73,36 @@ class Fixed:
     def locate(self, xy, shape, widths):
         return self.wcs
 
+    def check(self):
+        return None
+
+
+class Failing(Fixed):
+    """An engine that always fails."""
+
+    name = "failing"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def locate(self, xy, shape, widths):
+        raise self.error
+
+
+def test_engines_are_asked_in_turn_until_one_is_proven_right():
+    field = draw_field(3)
+    wrong = field.truth.deepcopy()
+    wrong.wcs.crval = [(field.truth.wcs.crval[0] + 40) % 360, field.truth.wcs.crval[1]]
+    about = (field.sources, field.camera.shape, field.hint, [REFERENCE])
+    bad = [Failing(ProcessingError("not installed")), Failing(TransientError("no answer")), Fixed(wrong), Fixed(None)]
+    found = solve_by_engines(*about, [*bad, Fixed(field.truth)])
+    assert found.verified
+    assert np.median(field.error_px(found.wcs)) < 0.5
+    refused = solve_by_engines(*about, bad)
+    assert (refused.state, refused.wcs) == (Wcs.REFUSED, None)
+    assert all(said in refused.reason for said in ("not installed", "no answer", "fits", "found no match"))
+    assert solve_by_engines(*about, []).state is Wcs.REFUSED
+
 
 def test_what_an_engine_finds_is_held_against_the_stars():
     field = draw_field(3)
@@ -125,71 +154,6 @@ def test_missing_index_files_are_told_with_what_to_install(tmp_path):
     pytest.importorskip("astrometry", reason="the package astrometry is not installed")
     with pytest.raises(ProcessingError, match="astrometry-data-tycho2"):
         IndexEngine([tmp_path]).locate(np.ones((10, 2)), (100, 100), Widths())
-
-
-class Answer:
-    """One answer of the web service."""
-
-    status_code = 200
-
-    def __init__(self, said) -> None:
-        self.text = said if isinstance(said, str) else json.dumps(said)
-
-    def json(self):
-        return json.loads(self.text)
-
-
-@pytest.fixture
-def nova(monkeypatch):
-    """astroquery's client, its requests answered from a session: login, upload, waiting, the header."""
-    core = pytest.importorskip("astroquery.astrometry_net.core", reason="astroquery is not installed")
-    monkeypatch.setattr(core.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(core.conf, "api_key", "a-key")
-    field = draw_field(9)
-    header = field.truth.to_header().tostring()
-    asked = []
-    session = iter(
-        [
-            ("api/login", {"status": "success", "message": "authenticated user: ", "session": "s3ss10n"}),
-            ("api/url_upload", {"status": "success", "subid": 7, "hash": "6024"}),
-            ("api/submissions/7", {"processing_started": "None", "job_calibrations": [], "jobs": [], "images": []}),
-            ("api/submissions/7", {"processing_started": "2026", "job_calibrations": [], "jobs": [12], "images": [3]}),
-            ("api/jobs/12/info", {"status": "solving", "objects_in_field": []}),
-            ("api/jobs/12/info", {"status": "success", "objects_in_field": []}),
-            ("wcs_file/12", header),
-        ]
-    )
-
-    def request(method, url, data=None, cache=True):
-        where, said = next(session)
-        assert url.endswith(where), (url, where)
-        asked.append(json.loads(data["request-json"]) if data else None)
-        return Answer(said)
-
-    client = core.AstrometryNetClass()
-    client._request = request
-    return field, client, asked
-
-
-def test_nova_is_asked_as_its_interface_wants_it(nova):
-    field, client, asked = nova
-    found = solve_blind(field.sources, field.camera.shape, field.hint, [REFERENCE], Nova(client, 60))
-    assert found.state is Wcs.SOLVED
-    assert np.median(field.error_px(found.wcs)) < 0.5
-    upload = asked[1]
-    assert (asked[0]["apikey"], upload["session"], upload["publicly_visible"]) == ("a-key", "s3ss10n", "n")
-    assert (upload["image_width"], upload["image_height"]) == field.camera.shape[::-1]
-    assert upload["x"][0] == pytest.approx(field.sources.x[0] + 1)
-    assert upload["scale_lower"] < field.camera.field_deg < upload["scale_upper"]
-
-
-def test_nova_not_answering_is_told():
-    class Slow:
-        def solve_from_source_list(self, *stars, **settings):
-            raise TimeoutError("Solve timed out", 7)
-
-    with pytest.raises(TransientError, match="no answer within 3 s"):
-        Nova(Slow(), 3).locate(np.ones((10, 2)), (100, 100), Widths())
 
 
 def test_few_stars_are_not_sent_anywhere():
