@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from avcd.reduction.applying import each_strip
-from avcd.reduction.networks import middle_network
 from avcd.reduction.noise import mad_sigma
 from avcd.reduction.survivors import MAD_TO_SIGMA
+from avcd.sorting import middle_network
 
 Look = Callable[[np.ndarray], np.ndarray]
 
