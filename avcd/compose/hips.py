@@ -100,7 +100,7 @@ def write_hips(
         for number, sheet in enumerate(sheets):
             _write_one(sheet, survey if number == 0 else part, frame, level)
             if number:  # one at a time: of a whole archive neither memory nor disk would hold all
-                _join(survey, part)
+                _join(survey, part, Path(place) / "counts")
                 shutil.rmtree(part)
             if sheet.picture is None:
                 samples.append(_sample(sheet, len(sheets)))
@@ -135,29 +135,32 @@ def _bare(sheet: Sheet) -> np.ndarray:
     return data if good is None else np.where(good, data, np.float32(np.nan))
 
 
-def _join(first: Path, other: Path) -> None:
-    """Bring another survey's tiles into the first."""
+def _join(first: Path, other: Path, counts: Path) -> None:
+    """Bring another survey's tiles into the first; ``counts`` is where it is noted of how many images pixels are the mean."""
     for tile in sorted(other.rglob("Npix*")):
         target = first / tile.relative_to(other)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(tile, target)
         elif tile.suffix == ".fits":
-            _join_images(target, tile)
+            _join_images(target, tile, counts / tile.relative_to(other).with_suffix(".npy"))
         else:
             with Image.open(target) as below, Image.open(tile) as above:
                 found = Image.alpha_composite(below.convert("RGBA"), above.convert("RGBA"))
             found.save(target)
 
 
-def _join_images(target: Path, tile: Path) -> None:
+def _join_images(target: Path, tile: Path, noted: Path) -> None:
     with fits.open(target, memmap=False) as below, fits.open(tile, memmap=False) as above:
-        planes = [np.asarray(one[0].data, np.float32) for one in (below, above)]
+        mean, more = (np.asarray(one[0].data, np.float32) for one in (below, above))
         header = below[0].header.copy()
-    number = np.sum([np.isfinite(one) for one in planes], axis=0)
-    total = np.sum([np.nan_to_num(one) for one in planes], axis=0)
-    mean = np.where(number > 0, total / np.maximum(number, 1), np.nan).astype(np.float32)
-    fits.writeto(target, mean, header, overwrite=True)
+    before = np.load(noted) if noted.exists() else np.isfinite(mean).astype(np.uint16)
+    number = before + np.isfinite(more)
+    total = np.nan_to_num(mean) * before + np.nan_to_num(more)
+    noted.parent.mkdir(parents=True, exist_ok=True)
+    np.save(noted, number.astype(np.uint16))
+    found = np.where(number > 0, total / np.maximum(number, 1), np.nan).astype(np.float32)
+    fits.writeto(target, found, header, overwrite=True)
 
 
 def _write_properties(

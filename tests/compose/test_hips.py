@@ -63,6 +63,15 @@ def test_images_that_overlap_are_averaged_and_masked_pixels_are_empty(tmp_path):
     assert np.isnan(found.get("outside", np.nan))
 
 
+def test_of_many_images_each_counts_alike(tmp_path):
+    levels = (10.0, 20.0, 60.0, 70.0)
+    write_hips([Sheet(world(), np.full(SHAPE, one, np.float32)) for one in levels], tmp_path / "sky", order=6)
+    for order in (4, 6):
+        for _, path in tiles_of(tmp_path / "sky", order):
+            np.testing.assert_allclose(np.nanmedian(fits.getdata(path)), 40.0, rtol=1e-6)
+    assert not (tmp_path / "counts").exists()
+
+
 def test_a_survey_of_nothing_is_refused(tmp_path):
     with pytest.raises(ProcessingError, match="at least one"):
         write_hips([], tmp_path / "sky")
