@@ -13,8 +13,10 @@ from astropy.wcs import WCS
 from pictures import faint_stars, picture, write_picture
 from scenes import world
 
+from avcd.errors import ProcessingError
 from avcd.products import verify_fits
 from avcd.sky.reference import Tycho2
+from avcd.sky.services import SkyServices
 from avcd.stages.science import delivered_world
 from cli_calls import Call
 
@@ -131,6 +133,20 @@ def test_a_header_without_a_place_is_helped_by_options(call, here, frames):
     said = call("solve", bare, "--in-place", "--ra", 84.2, "--dec", 30.1, "--scale", 12.5)
     assert said.code == 0, said.err
     assert error_px(bare, frames[1]["wide"]) < 0.7
+
+
+@pytest.mark.parametrize("engines", [("index",), ("solve-field",), ("solve-field", "index")], ids="-".join)
+def test_a_header_that_says_nothing_is_helped_by_blind_engines(call, here, frames, engines):
+    for one in engines:
+        try:
+            SkyServices().engines([one])[0].check()
+        except ProcessingError as error:
+            pytest.skip(str(error))
+    write_picture(here / "bare.fits", fits.getdata(here / "wide.fits"))
+    said = call("solve", "bare.fits", "-o", "found.fits", *(word for one in engines for word in ("--blind", one)))
+    assert said.code == 0, said.err
+    assert error_px(here / "found.fits", frames[1]["wide"]) < 0.7
+    assert "Tycho-2" in str(fits.getheader(here / "found.fits")["HISTORY"])
 
 
 def test_wrong_usage_is_told(call, here):

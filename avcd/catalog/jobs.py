@@ -12,7 +12,17 @@ from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, sele
 from avcd.catalog.candidates import alike
 from avcd.catalog.facts import facts_changed, lock_camera
 from avcd.catalog.inputs import metrics_of, resolve_inputs
-from avcd.catalog.models import attempts, candidates, flags, job_inputs, jobs, metrics, product_inputs, products
+from avcd.catalog.models import (
+    attempts,
+    candidates,
+    closures,
+    flags,
+    job_inputs,
+    jobs,
+    metrics,
+    product_inputs,
+    products,
+)
 from avcd.catalog.plans import SERVING
 from avcd.catalog.rows import metric_to_row, spec_from_json
 from avcd.catalog.session import Database, fetch_first, upsert
@@ -325,8 +335,11 @@ def _previous(
 
 
 def _may_solve_others(connection: Connection, job: Mapping[str, Any], spec: ProductSpec) -> bool:
-    """Whether a group's last reduced frame was made, and some have a plate solution, or others' stars may give them one."""
+    """Whether a complete group's last reduced frame was made, and some have a plate solution, or others' stars may give one."""
     if spec.kind is not ProductKind.REDUCED:
+        return False
+    complete = select(closures.c.subject).where(closures.c.subject == job["subject"])
+    if not connection.execute(complete.limit(1)).first():
         return False
     mine = and_(jobs.c.camera == job["camera"], jobs.c.subject == job["subject"], jobs.c.kind == str(spec.kind))
     open_ones = select(jobs.c.id).where(mine, jobs.c.state.in_((JobState.READY, JobState.RUNNING, JobState.WAITING)))

@@ -25,7 +25,7 @@ from avcd.naming import slug
 from avcd.planner.building import PlanBuilder, from_candidate, from_frame, from_product
 from avcd.planner.masters import mask_reference, need_of
 from avcd.planner.mosaics import FieldStack, fields_of, plan_mosaics
-from avcd.planner.siblings import lenders_of_unsolved, offer_lenders, unsolved_with
+from avcd.planner.siblings import Lenders, lenders_of_unsolved, offer_lenders, unsolved_with
 
 NEEDED = ("bias", "dark", "flat")
 
@@ -101,9 +101,10 @@ def plan_science(builder: PlanBuilder) -> None:
     alone = {subject: _Observation.of(builder, subject, frames) for subject, frames in builder.observations().items()}
     for subject, one in alone.items():
         offer_lenders(builder, subject, one.members, one.reduced)
+    lenders = Lenders(builder.lenders.values())
     stacks: dict[str, list[FieldStack]] = {}
     for subject, one in alone.items():
-        _plan_by_siblings(builder, subject, one)
+        _plan_by_siblings(builder, lenders, subject, one)
         # There are no members where all of them were rejected since.
         if one.members and builder.processing.stacks:
             stacks[subject] = _plan_combined(builder, subject, one.members, one.reduced)
@@ -142,15 +143,15 @@ def _stack_of(frame: Frame) -> tuple[str | None, str | None, str, str]:
     return frame.filter, frame.binning, str(frame.naxis1), str(frame.naxis2)
 
 
-def _plan_by_siblings(builder: PlanBuilder, subject: str, one: _Observation) -> None:
+def _plan_by_siblings(builder: PlanBuilder, lenders: Lenders, subject: str, one: _Observation) -> None:
     """Put in the place of reduced frames that could not be solved alone those that may be by another's stars.
 
     Of several lenders the first serves whose stars are not known to be of no help; if none are, the first.
     """
-    for frame, lenders in list(lenders_of_unsolved(builder, subject, one.members, one.reduced)):
+    for frame, offered in list(lenders_of_unsolved(builder, lenders, subject, one.members, one.reduced)):
         alone, first = one.reduced[frame.id], None
         stacked = one.stacked(frame)
-        for lender in lenders:
+        for lender in offered:
             by = [from_product(LENDER, lender)]
             again = _plan_reduced(builder, subject, frame, closed=True, stacked=stacked, siblings=by)
             if again is None:

@@ -7,9 +7,11 @@ and all its reduced frames were tried.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from avcd.frame import Candidate, Frame, ProductKind, ProductSpec, Wcs
+import numpy as np
+
+from avcd.frame import Candidate, Frame, Master, ProductKind, ProductSpec, Wcs
 from avcd.planner.building import PlanBuilder
 from avcd.planner.mosaics import fields_of
 
@@ -17,7 +19,7 @@ _UNSOLVED = (Wcs.REFUSED, Wcs.NONE)
 _SOLVED = (Wcs.SOLVED, Wcs.REFINED)
 _MOST = 3  # lenders that are tried for one frame
 _APART = 0.5  # of the shorter side: pointings further apart are fields of their own
-_NEAR = 0.5  # of the diagonal: frames nearer than this share most of their stars
+_OVERLAP, _NEAR = 1.5, 0.5  # diagonals: frames nearer than this may share some stars, most of their stars
 
 
 def offer_lenders(
@@ -39,15 +41,55 @@ def offer_lenders(
         builder.lend(subject, Candidate(id=builder.sources[best.id], origin="product", like=best))
 
 
+class Lenders:
+    """What observations offer, by place and time; arranged once for all frames of a plan."""
+
+    def __init__(self, offers: Iterable[Master]) -> None:
+        offered = sorted(offers, key=lambda one: one.candidate.id)
+        like = [one.candidate.like for one in offered]
+        self._ids = [one.candidate.id for one in offered]
+        self._subjects = np.array([one.subject for one in offered], object)
+        self._names = np.array([one.target_name for one in like], object)
+        self._times = np.array([one.t_min or 0.0 for one in like])
+        places = [(one.s_ra, one.s_dec, _diagonal_deg(one)) for one in like]
+        known = np.array([[np.nan if value is None else value for value in one] for one in places]).reshape(-1, 3)
+        self._ra, self._dec = np.radians(known[:, :2].T)
+        self._diagonal = known[:, 2]
+
+    def serving(self, subject: str, frame: Frame) -> list[str]:
+        """Those of other observations that may show a frame's field, the best first, as many as are tried.
+
+        By place, or where that is not known by name: one that shares most of the field goes before others, one taken
+        before the frame before those that came later (so that later nights change nothing), the nearest in time first.
+        """
+        if not self._ids:
+            return []
+        ra, dec = (np.nan if value is None else math.radians(value) for value in (frame.s_ra, frame.s_dec))
+        half = np.sin((self._dec - dec) / 2) ** 2
+        half += np.cos(self._dec) * np.cos(dec) * np.sin((self._ra - ra) / 2) ** 2
+        apart = np.degrees(2 * np.arcsin(np.sqrt(np.minimum(half, 1.0)))) / self._diagonal
+        unknown = np.isnan(apart)
+        may = apart < _OVERLAP
+        if unknown.any() and frame.target_name is not None:
+            may |= unknown & (self._names == frame.target_name)
+        found = np.flatnonzero(may & (self._subjects != subject))
+        days = self._times[found] - (frame.t_min or 0.0)
+        order = np.lexsort((np.abs(days), days > 0, ~(apart[found] <= _NEAR)))
+        return [self._ids[index] for index in found[order[:_MOST]]]
+
+
 def lenders_of_unsolved(
-    builder: PlanBuilder, subject: str, frames: Sequence[Frame], reduced: Mapping[str, ProductSpec]
+    builder: PlanBuilder,
+    lenders: Lenders,
+    subject: str,
+    frames: Sequence[Frame],
+    reduced: Mapping[str, ProductSpec],
 ) -> Iterator[tuple[Frame, list[str]]]:
     """Every frame of a complete observation that could not be solved alone, with the source tables that may solve it.
 
     Only when all of them have been tried: else each that is solved later would be the better sibling, and everything
     would be made again for it. First comes the nearest in time of the frames of its own observation whose headers do not
-    say that they look elsewhere; then what other observations offer: one that shares most of the field before others, one
-    taken before the frame before those that came later (so that later nights change nothing), the nearest in time first.
+    say that they look elsewhere; then what other observations offer.
 
     Parameters
     ----------
@@ -59,13 +101,11 @@ def lenders_of_unsolved(
     if not unsolved:
         return
     solved = [frame for frame in frames if state.get(frame.id) in _SOLVED]
-    others = [one.candidate for one in builder.lenders.values() if one.subject != subject]
     for frame in unsolved:
         near = [one for one in solved if may_overlap(one, frame) and one.id in builder.sources]
         own = min(near, key=lambda one: (_days(one, frame), one.id), default=None)
         found = [] if own is None else [builder.sources[own.id]]
-        fitting = [one for one in others if _may_share(one.like, frame)]
-        found += [one.id for one in sorted(fitting, key=lambda one: _rank(one, frame))]
+        found += lenders.serving(subject, frame)
         if found:
             yield frame, found[:_MOST]
 
@@ -89,33 +129,20 @@ def _states(builder: PlanBuilder, frames: Sequence[Frame], reduced: Mapping[str,
 
 def may_overlap(one: Frame, other: Frame) -> bool:
     """Whether headers leave it possible that two frames of a target share a part of the sky."""
-    apart = _diagonals_apart(one, other)
-    return apart is None or apart < 1.5
-
-
-def _may_share(one: Frame, other: Frame) -> bool:
-    """Whether a frame of another observation shows the same field: by place, or where that is not known by name."""
-    apart = _diagonals_apart(one, other)
-    return one.target_name == other.target_name is not None if apart is None else apart < 1.5
-
-
-def _rank(one: Candidate, frame: Frame) -> tuple[bool, bool, float, str]:
-    apart = _diagonals_apart(one.like, frame)
-    after = (one.like.t_min or 0.0) > (frame.t_min or 0.0)
-    return apart is None or apart > _NEAR, after, _days(one.like, frame), one.id
+    diagonal_deg, places = _diagonal_deg(one), (one.s_ra, one.s_dec, other.s_ra, other.s_dec)
+    if diagonal_deg is None or None in places:
+        return True
+    ra, dec, other_ra, other_dec = (math.radians(place) for place in places if place is not None)
+    half = math.sin((dec - other_dec) / 2) ** 2
+    half += math.cos(dec) * math.cos(other_dec) * math.sin((ra - other_ra) / 2) ** 2
+    return math.degrees(2 * math.asin(math.sqrt(min(half, 1.0)))) < _OVERLAP * diagonal_deg
 
 
 def _days(one: Frame, other: Frame) -> float:
     return abs((one.t_min or 0.0) - (other.t_min or 0.0))
 
 
-def _diagonals_apart(one: Frame, other: Frame) -> float | None:
-    """How far apart two frames point, in diagonals of the first; None where their headers do not say."""
-    places = (one.s_ra, one.s_dec, other.s_ra, other.s_dec)
-    if not one.pixel_scale_arcsec or not one.naxis1 or not one.naxis2 or None in places:
+def _diagonal_deg(one: Frame) -> float | None:
+    if not one.pixel_scale_arcsec or not one.naxis1 or not one.naxis2:
         return None
-    ra, dec, other_ra, other_dec = (math.radians(place) for place in places if place is not None)
-    half = math.sin((dec - other_dec) / 2) ** 2
-    half += math.cos(dec) * math.cos(other_dec) * math.sin((ra - other_ra) / 2) ** 2
-    apart_deg = math.degrees(2 * math.asin(math.sqrt(min(half, 1.0))))
-    return apart_deg * 3600 / (math.hypot(one.naxis1, one.naxis2) * one.pixel_scale_arcsec)
+    return math.hypot(one.naxis1, one.naxis2) * one.pixel_scale_arcsec / 3600
