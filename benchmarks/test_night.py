@@ -24,7 +24,7 @@ from homes import make_home, rows
 FULL = os.environ.get("BENCH") == "full"
 SIDE = 2048 if FULL else 1024
 NIGHTS = (
-    {"none": (100, 20), "lacosmic": (20, 5)} if FULL else {"none": (8, 4), "lacosmic": (8, 4)}
+    {"none": (100, 20), "lacosmic": (100, 20)} if FULL else {"none": (8, 4), "lacosmic": (8, 4)}
 )  # lights, of each kind
 GAIN, READ_NOISE_E = 1.5, 9.0
 RECIPE = """kind = "{kind}"

@@ -47,6 +47,7 @@ def tables(tmp_path_factory):
 def call(capsys, tables, monkeypatch, tmp_path):
     monkeypatch.chdir(tables)
     monkeypatch.delenv("AVCD_HOME", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")  # a table leaves out what does not fit
     found = Call(capsys)
     assert found("stars", *(f"{number}.fits" for number in range(8)), "-o", "stars").code == 0
     return found

@@ -140,9 +140,14 @@ def write_image_fits(content: ImageContent, stream: BinaryIO) -> None:
     for name, plane in planes.items():
         if plane.shape != shape:
             raise ValueError(f"{name} has shape {plane.shape}, the image {shape}")
-    for name, plane in planes.items():
-        head = _primary_head(content) if name == "SCI" else _extension_head(name, content.unit)
-        write_image(head, np.asarray(plane, dtype=_stored_type(name)), stream)
+    if len(shape) == 2:
+        for name, plane in planes.items():
+            head = _primary_head(content) if name == "SCI" else _extension_head(name, content.unit)
+            write_image(head, np.asarray(plane, dtype=_stored_type(name)), stream)
+    else:
+        hdus = _image_hdus(planes, content.unit, as_written(content.header))
+        for header, data in _where_tables_follow(hdus):
+            stream.write(header.tostring().encode("ascii") + data)
     stream.write(record_hdus(content.provenance, content.parameters))
     if content.tables:
         # Tables are written behind an empty primary, which is not part of them.
@@ -166,8 +171,11 @@ def _extension_head(name: str, unit: str) -> bytes:
 
 def _first_head(hdus: list[Any], number: int) -> bytes:
     """The header of one of some HDUs as astropy writes it where tables follow."""
-    found = list(encoded([*hdus, fits.BinTableHDU(Table({"any": [0]}))]))[number][0]
-    return found.tostring().encode("ascii")
+    return _where_tables_follow(hdus)[number][0].tostring().encode("ascii")
+
+
+def _where_tables_follow(hdus: list[Any]) -> list[tuple[fits.Header, bytes]]:
+    return list(encoded([*hdus, fits.BinTableHDU(Table({"any": [0]}))]))[:-1]
 
 
 def _image_hdus(planes: Mapping[str, np.ndarray], unit: str, header: fits.Header) -> list[Any]:
