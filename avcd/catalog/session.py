@@ -292,7 +292,7 @@ def insert_ignoring(connection: Connection, table: Table, rows: Mapping[str, Any
     if not rows:
         return 0
     many = [rows] if isinstance(rows, Mapping) else rows
-    return execute_many(connection, table, _inserting_new(connection.dialect.name, table, None), many)
+    return execute_many(connection, table, _inserting_new(connection.dialect.name, table, None), many, apart=True)
 
 
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any], column: str) -> bool:
@@ -311,8 +311,10 @@ def upsert(
     if not rows:
         return
     many = [rows] if isinstance(rows, Mapping) else rows
-    statement = _upserting(connection.dialect.name, table, tuple(key), tuple(many[0]), frozenset(keep))
-    execute_many(connection, table, statement, many)
+    names = tuple(key)
+    statement = _upserting(connection.dialect.name, table, names, tuple(many[0]), frozenset(keep))
+    apart = len({tuple(row[name] for name in names) for row in many}) == len(many)
+    execute_many(connection, table, statement, many, apart=apart)
 
 
 # Building these statements costs more than running them, and ingestion runs them for every file.
