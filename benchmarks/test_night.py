@@ -1,8 +1,9 @@
 """A night through the daemon, beside a plain script by ccdproc that does the same work in the same run.
 
-Run by ``make bench``: eight frames of 1024² pixels and twelve calibrations; with BENCH=full a hundred of 2048² and sixty, with
-L.A.Cosmic, of which astroscrappy would take most of an hour, twenty and fifteen. The daemon catalogues, hashes, plans, verifies and writes mask, uncertainty and provenance of every product; the script reads, reduces and
-writes. Sources, solving, pictures and stacks are turned off, or left out of the clock.
+Run by ``make bench``: eight frames of 1024² pixels and twelve calibrations; with BENCH=full a hundred of 2048² and sixty,
+of which the night with L.A.Cosmic takes astroscrappy some eight minutes. The daemon catalogues, hashes, plans, verifies and
+writes mask, uncertainty and provenance of every product; the script reads, reduces and writes.
+Sources, solving, pictures and stacks are turned off, or left out of the clock.
 """
 
 from __future__ import annotations
