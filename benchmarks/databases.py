@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from avcd.catalog import Catalog
+
 
 @contextmanager
 def database(backend: str, directory: Path) -> Iterator[str]:
@@ -28,3 +30,16 @@ def database(backend: str, directory: Path) -> Iterator[str]:
     finally:
         server.cleanup()
         shutil.rmtree(place, ignore_errors=True)
+
+
+def settle(catalog: Catalog) -> None:
+    """Bring a catalogue that was just filled into the state in which one is that was filled over years.
+
+    PostgreSQL's own service for that, and its writing of what the memory holds, would come by within minutes: in the
+    middle of what is measured.
+    """
+    catalog.analyse()
+    if catalog.engine.dialect.name == "postgresql":
+        with catalog.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+            connection.exec_driver_sql("CHECKPOINT")

@@ -12,10 +12,10 @@ import time
 
 import numpy as np
 import pytest
-from databases import database
-from sqlalchemy import insert
+from databases import database, settle
 
 from avcd.catalog import Catalog
+from avcd.catalog.bulk import insert_many
 from avcd.catalog.models import frames, metadata
 
 NUMBER = int(os.environ.get("AVCD_BENCH_FRAMES", "1000000"))
@@ -63,10 +63,8 @@ def catalog(request, tmp_path_factory):
         opened.upgrade()
         source, start = rows(np.random.default_rng(1)), time.perf_counter()
         while batch := list(itertools.islice(source, BATCH)):
-            opened.write(lambda connection, batch=batch: connection.execute(insert(frames), batch))
-        opened.analyse()
-        if request.param == "postgresql":  # its autovacuum would come by within a minute
-            opened.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
+            opened.write(lambda connection, batch=batch: insert_many(connection, frames, batch))
+        settle(opened)
         print(
             f"\n{request.param}: {NUMBER} frames written in {time.perf_counter() - start:.0f} s; {len(metadata.tables)} tables"
         )

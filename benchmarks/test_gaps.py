@@ -13,11 +13,11 @@ import time
 
 import numpy as np
 import pytest
-from databases import database
-from sqlalchemy import insert
+from databases import database, settle
 
 from avcd.association import load_rules
 from avcd.catalog import Catalog
+from avcd.catalog.bulk import insert_many
 from avcd.catalog.models import associations, frames
 from avcd.views.gaps import gap_rows, gaps_as_text
 
@@ -67,13 +67,11 @@ def catalog(request, tmp_path_factory):
         while batch := list(itertools.islice(source, BATCH)):
 
             def write(connection, batch=batch):
-                connection.execute(insert(frames), [frame for frame, _ in batch])
-                connection.execute(insert(associations), [one for _, one in batch if one is not None])
+                insert_many(connection, frames, [frame for frame, _ in batch])
+                insert_many(connection, associations, [one for _, one in batch if one is not None])
 
             opened.write(write)
-        opened.analyse()
-        if request.param == "postgresql":  # its autovacuum would come by within a minute
-            opened.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
+        settle(opened)
         print(f"\n{request.param}: {NUMBER} frames written in {time.perf_counter() - start:.0f} s")
         yield opened
         opened.close()

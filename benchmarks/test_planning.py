@@ -12,11 +12,11 @@ import statistics
 import time
 
 import pytest
-from databases import database
-from sqlalchemy import insert
+from databases import database, settle
 
 from avcd.association import load_rules
 from avcd.catalog import Catalog
+from avcd.catalog.bulk import insert_many
 from avcd.catalog.inputs import frame_rows
 from avcd.catalog.models import associations, cameras, candidates, frames
 from avcd.catalog.rows import frame_to_row, row_to_frame
@@ -109,17 +109,15 @@ def catalog(request, tmp_path_factory):
         source, start = old_frames(), time.perf_counter()
         while batch := list(itertools.islice(source, BATCH)):
             rows = [{**frame_to_row(one), "first_seen": 0.0} for one in batch]
-            opened.write(lambda connection, rows=rows: connection.execute(insert(frames), rows))
+            opened.write(lambda connection, rows=rows: insert_many(connection, frames, rows))
             chosen = [association_row(one) for one in batch]
-            opened.write(lambda connection, rows=chosen: connection.execute(insert(associations), rows))
+            opened.write(lambda connection, rows=chosen: insert_many(connection, associations, rows))
         served = [candidate_row(*one) for one in masters()]
-        opened.write(lambda connection: connection.execute(insert(candidates), served))
+        opened.write(lambda connection: insert_many(connection, candidates, served))
         named = [{"name": f"T{one}/CCD", "revision": 1, "planned_revision": 1, "planned_digest": PLANNING.digest,
                   "masters_version": 1} for one in range(TELESCOPES)]  # fmt: skip
-        opened.write(lambda connection: connection.execute(insert(cameras), named))
-        opened.analyse()
-        if request.param == "postgresql":  # its autovacuum would come by within a minute
-            opened.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
+        opened.write(lambda connection: insert_many(connection, cameras, named))
+        settle(opened)
         print(f"\n{request.param}: {NUMBER} frames and {len(served)} masters in {time.perf_counter() - start:.0f} s")
         yield opened
         opened.close()
@@ -142,6 +140,22 @@ class Associator:
         return calibration_of(self._builder, frame)
 
 
+class Driver:
+    """The peer: the database's driver alone reads the frame and what its camera's masters are at, in one transaction."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._raw = catalog.engine.raw_connection()
+        self._mark = "?" if catalog.engine.dialect.name == "sqlite" else "%s"
+
+    def __call__(self, identity: str, camera: str) -> None:
+        cursor = self._raw.cursor()
+        cursor.execute(f"SELECT * FROM frame WHERE id = {self._mark}", (identity,))
+        assert cursor.fetchone()
+        cursor.execute(f"SELECT masters_version FROM camera WHERE name = {self._mark}", (camera,))
+        assert cursor.fetchone()
+        self._raw.rollback()
+
+
 def say(catalog: Catalog, what: str, times: list[float], more: object = "") -> None:
     name = catalog.engine.dialect.name
     print(f"  {name:>10}  {what:<46} {1e3 * statistics.median(times):>8.2f} ms  {more}")
@@ -158,15 +172,19 @@ def test_nothing_new(catalog):
 
 def test_one_frame(catalog):
     wanted = [f"{number:064x}" for number in range(0, NUMBER, max(1, NUMBER // 200))]
-    associate = Associator(catalog)
+    associate, read = Associator(catalog), Driver(catalog)
     associate(wanted[0])
-    times = []
+    times, peer = [], []
     for identity in wanted:
         start = time.perf_counter()
         found = associate(identity)
-        times.append(time.perf_counter() - start)
+        middle = time.perf_counter()
+        read(identity, "T0/CCD")
+        times.append(middle - start)
+        peer.append(time.perf_counter() - middle)
         assert not found.missing
     say(catalog, "associating one science frame", times)
+    say(catalog, "peer: its row, by the driver alone", peer)
 
 
 def test_a_night(catalog):

@@ -2,6 +2,7 @@
 
 from sqlalchemy import insert, select
 
+from avcd.catalog.among import among
 from avcd.catalog.bulk import execute_many, insert_many
 from avcd.catalog.models import frames, job_inputs, jobs
 from avcd.catalog.rows import frame_to_row
@@ -52,3 +53,22 @@ OF_JOBS = insert(jobs)
 def test_nothing_is_nothing(catalog):
     catalog.write(lambda connection: insert_many(connection, frames, []))
     assert list(catalog.frames()) == []
+
+
+def test_one_of_many_values_is_what_a_list_would_find(catalog):
+    names = ["a", "with 'quotes' and \"others\"", "{b,c}", "NULL", "\\", " ", ODD]
+    made = [make_frame(str(number), target_name=one) for number, one in enumerate([*names, "none of them", None])]
+    rows = [{**frame_to_row(one), "first_seen": 1.5} for one in made]
+    catalog.write(lambda connection: insert_many(connection, frames, rows))
+    named = select(frames.c.id).where(among(frames.c.target_name, "names"))
+    with catalog.read() as connection:
+        for some in (names, names[:3], names[-1:], []):
+            expected = set(connection.execute(select(frames.c.id).where(frames.c.target_name.in_(some))).scalars())
+            assert len(expected) == len(some)
+            chosen = select(frames.c.id).where(among(frames.c.target_name, some))
+            assert set(connection.execute(chosen).scalars()) == expected
+            assert set(connection.execute(named, {"names": some}).scalars()) == expected
+            others = select(frames.c.id).where(~among(frames.c.target_name, some))
+            without_name = 0 if not some else 1  # of nothing, NULL is no part either
+            found = set(connection.execute(others).scalars())
+            assert len(found) == len(made) - len(some) - without_name

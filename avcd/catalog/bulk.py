@@ -64,11 +64,18 @@ def _unnesting(
     if compiled.insert_prefetch:
         return "", ()
     write = dialect.identifier_preparer
-    arrays = ", ".join(f"%s::{table.c[name].type.compile(dialect=dialect)}[]" for name in columns)
+    arrays = ", ".join(_array_of(table.c[name].type.compile(dialect=dialect)) for name in columns)
     names = ", ".join(write.quote(name) for name in columns)
     _, conflict, then = str(compiled).partition(" ON CONFLICT ")
     sql = f"INSERT INTO {write.format_table(table)} ({names}) SELECT * FROM unnest({arrays}){conflict}{then}"
     return sql, tuple(_stored_by(table, name, dialect) for name in columns)
+
+
+def _array_of(type_: str) -> str:
+    """The placeholder of one column's values; texts go in binary form: in the other, each of their quotes is escaped."""
+    if type_ in ("TEXT", "JSON", "JSONB"):
+        return "%b::text[]" + ("" if type_ == "TEXT" else f"::{type_}[]")
+    return f"%s::{type_}[]"
 
 
 def _stored_by(table: Table, name: str, dialect: Dialect) -> Callable[[Any], Any] | None:

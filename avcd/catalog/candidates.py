@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, or_, select
 
+from avcd.catalog.among import among
 from avcd.catalog.models import associations, candidates, products
 from avcd.catalog.session import chunks, fetch, upsert
 from avcd.frame import LENDER, Association, Candidate, Frame, ImageType, Master, ProductKind, Wcs
@@ -91,12 +92,14 @@ def _write(
     """Make the table's rows of these groups equal to ``rows``; only what differs is written."""
     columns = [table.c[name] for name in (one.name for one in table.columns)]
     mine = table.c.camera == camera
-    where = [mine] if subjects is None else [and_(mine, table.c.subject.in_(some)) for some in chunks(sorted(subjects))]
+    where = (
+        [mine] if subjects is None else [and_(mine, among(table.c.subject, some)) for some in chunks(sorted(subjects))]
+    )
     before = {row["id"]: row for one in where for row in fetch(connection, select(*columns).where(one))}
     wanted = {row["id"]: row for row in rows}
     gone = sorted(before.keys() - wanted.keys())
     for some in chunks(gone):
-        connection.execute(delete(table).where(table.c.id.in_(some)))
+        connection.execute(delete(table).where(among(table.c.id, some)))
     changed = [row for identity, row in wanted.items() if before.get(identity) != row]
     # Not only inserted: a frame that was corrected may have stood under another camera or group.
     upsert(connection, table, ("id",), changed)
@@ -139,7 +142,7 @@ def changed_masters(
     columns = [candidates.c[name] for name in _COLUMNS]
     before: dict[str, dict[str, Any]] = {}
     for some in chunks(sorted(subjects)):
-        mine = and_(candidates.c.camera == camera, candidates.c.subject.in_(some))
+        mine = and_(candidates.c.camera == camera, among(candidates.c.subject, some))
         before |= {row["id"]: row for row in fetch(connection, select(*columns).where(mine))}
     after = {one.candidate.id: one for one in masters}
     rows = {identity: master_to_row(camera, one) for identity, one in after.items()}

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, or_, select
 
+from avcd.catalog.among import among
 from avcd.catalog.facts import facts_changed
 from avcd.catalog.models import closures, file_frames, files, flags, frames, touched
 from avcd.catalog.session import Database, chunks, fetch, insert_new
@@ -72,7 +73,7 @@ def last_closures(connection: Connection, subjects: Iterable[str]) -> dict[str, 
     for some in chunks(sorted(subjects)):
         newest = (
             select(closures.c.subject, func.max(closures.c.revision).label("revision"))
-            .where(closures.c.subject.in_(some))
+            .where(among(closures.c.subject, some))
             .group_by(closures.c.subject)
             .subquery()
         )

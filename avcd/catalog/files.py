@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable
 
 from sqlalchemy import Connection, Text, and_, literal, or_, select, type_coerce, update
 
+from avcd.catalog.among import among
 from avcd.catalog.facts import facts_changed
 from avcd.catalog.models import file_frames, files
 from avcd.catalog.recording import Recording, forget_dead_jobs, without_file
@@ -60,7 +61,7 @@ class Files(Recording):
 
         def work(connection: Connection) -> None:
             for some in chunks(paths):
-                here = and_(files.c.root == root, files.c.relative_path.in_(some))
+                here = and_(files.c.root == root, among(files.c.relative_path, some))
                 if present:
                     held = select(file_frames.c.frame).join(files).where(here)
                     lost = without_file(connection, connection.execute(held).scalars())

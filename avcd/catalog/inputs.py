@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
+from avcd.catalog.among import among
 from avcd.catalog.models import file_frames, files, frames, metrics, product_inputs, products
 from avcd.catalog.rows import FRAME_FIELDS, metric_from_row, product_to_spec, row_to_frame
 from avcd.catalog.session import chunks, fetch
@@ -15,9 +16,7 @@ from avcd.work import JobInput
 
 _PLAIN = (".fit", ".fits", ".fts")
 # Built once: for a single frame, building it takes five times as long as running it.
-_FRAMES = select(*(frames.c[name] for name in (*FRAME_FIELDS, "camera", "first_seen"))).where(
-    frames.c.id.in_(bindparam("ids", expanding=True))
-)
+_FRAMES = select(*(frames.c[name] for name in (*FRAME_FIELDS, "camera", "first_seen"))).where(among(frames.c.id, "ids"))
 
 
 def resolve_inputs(connection: Connection, references: Sequence[InputRef]) -> tuple[JobInput, ...]:
@@ -83,7 +82,7 @@ def _product_input(
 
 
 def _rows_of(connection: Connection, table: Any, ids: Iterable[str]) -> list[dict[str, Any]]:
-    return [row for some in chunks(ids) for row in fetch(connection, select(table).where(table.c.id.in_(some)))]
+    return [row for some in chunks(ids) for row in fetch(connection, select(table).where(among(table.c.id, some)))]
 
 
 def frame_rows(connection: Connection, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -98,7 +97,7 @@ def links_of(connection: Connection, ids: Iterable[str]) -> dict[str, list[dict[
     for some in chunks(ids):
         columns = [files.c[name] for name in ("root", "relative_path", "member", "sha256", "size", "present")]
         linked = select(file_frames.c.frame, file_frames.c.hdu, *columns).join(files)
-        for row in fetch(connection, linked.where(file_frames.c.frame.in_(some))):
+        for row in fetch(connection, linked.where(among(file_frames.c.frame, some))):
             found.setdefault(row["frame"], []).append(row)
     for rows in found.values():
         rows.sort(key=_preference)
@@ -114,7 +113,7 @@ def lineage_of(connection: Connection, ids: Iterable[str]) -> dict[str, list[dic
     """The inputs of each product, in the recipe's order."""
     found: dict[str, list[dict[str, Any]]] = {}
     for some in chunks(ids):
-        of_products = select(product_inputs).where(product_inputs.c.product.in_(some))
+        of_products = select(product_inputs).where(among(product_inputs.c.product, some))
         for row in fetch(connection, of_products.order_by(product_inputs.c.product, product_inputs.c.position)):
             found.setdefault(row["product"], []).append(row)
     return found
@@ -124,7 +123,7 @@ def metrics_of(connection: Connection, ids: Iterable[str]) -> dict[str, dict[str
     """What was measured on each subject, by name."""
     found: dict[str, dict[str, float | int | str | bool | None]] = {}
     for some in chunks(ids):
-        of_subjects = select(metrics).where(metrics.c.subject.in_(some)).order_by(metrics.c.subject, metrics.c.name)
+        of_subjects = select(metrics).where(among(metrics.c.subject, some)).order_by(metrics.c.subject, metrics.c.name)
         for row in fetch(connection, of_subjects):
             found.setdefault(row["subject"], {})[row["name"]] = metric_from_row(row)
     return found

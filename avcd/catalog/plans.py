@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, select, update
 
+from avcd.catalog.among import among
 from avcd.catalog.bulk import insert_many
 from avcd.catalog.candidates import write_associations, write_masters
 from avcd.catalog.facts import lock_camera
@@ -133,10 +134,10 @@ class _Application:
         if self._plan.subjects is not None:
             mine = whose[0]
             whose = [
-                (and_(mine[0], products.c.subject.in_(some)), and_(mine[1], jobs.c.subject.in_(some)))
+                (and_(mine[0], among(products.c.subject, some)), and_(mine[1], among(jobs.c.subject, some)))
                 for some in chunks(sorted(self._plan.subjects))
             ]
-        whose += [(products.c.id.in_(some), jobs.c.id.in_(some)) for some in chunks(planned)]
+        whose += [(among(products.c.id, some), among(jobs.c.id, some)) for some in chunks(planned)]
         of_product = [products.c[name] for name in ("id", "status", "held", *_CONFIRMED)]
         of_job = [jobs.c[name] for name in ("id", "state", "digest", "camera")]
         for these_products, these_jobs in whose:
@@ -156,7 +157,7 @@ class _Application:
             and row["camera"] == self._camera
         ]
         for some in chunks(stale):
-            changed = update(products).where(products.c.id.in_(some)).values(status=ProductStatus.SUPERSEDED)
+            changed = update(products).where(among(products.c.id, some)).values(status=ProductStatus.SUPERSEDED)
             self._connection.execute(changed)
         return len(stale)
 
@@ -168,7 +169,7 @@ class _Application:
             if one in stands and stands[one]["status"] == ProductStatus.SUPERSEDED
         ]  # fmt: skip
         for some in chunks(again):
-            changed = update(products).where(products.c.id.in_(some)).values(status=ProductStatus.FINAL)
+            changed = update(products).where(among(products.c.id, some)).values(status=ProductStatus.FINAL)
             self._connection.execute(changed)
 
     def _confirm(self, spec: ProductSpec) -> None:
@@ -212,7 +213,7 @@ class _Application:
             ]
         upsert(self._connection, jobs, ("id",), rows, keep=("attempts",))
         for some in chunks([row["id"] for row in rows if row["id"] in self._jobs]):
-            self._connection.execute(delete(job_inputs).where(job_inputs.c.job.in_(some)))
+            self._connection.execute(delete(job_inputs).where(among(job_inputs.c.job, some)))
         insert_many(self._connection, job_inputs, inputs)
         return added
 
@@ -221,7 +222,7 @@ class _Application:
         wanted = {one.id for spec in missing for one in spec.inputs if one.origin == "product"}
         found: set[str] = set()
         for some in chunks(sorted(wanted)):
-            there = select(products.c.id).where(products.c.id.in_(some), products.c.status != ProductStatus.REJECTED)
+            there = select(products.c.id).where(among(products.c.id, some), products.c.status != ProductStatus.REJECTED)
             found |= set(self._connection.execute(there).scalars())
         return found
 
@@ -232,10 +233,10 @@ class _Application:
             identity for identity, state in mine.items() if state in _WITHDRAWABLE and identity not in wanted
         )
         for some in chunks(unwanted):
-            self._connection.execute(delete(jobs).where(jobs.c.id.in_(some)))
+            self._connection.execute(delete(jobs).where(among(jobs.c.id, some)))
         running = sorted(identity for identity, state in mine.items() if state == JobState.RUNNING)
         for some in chunks(running):
-            here = jobs.c.id.in_(some)
+            here = among(jobs.c.id, some)
             still = jobs.c.id.in_([one for one in some if one in wanted])
             self._connection.execute(update(jobs).where(here).values(wanted=still))
         return len(unwanted)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, or_, select, update
 from sqlalchemy.exc import DataError
 
+from avcd.catalog.among import among
 from avcd.catalog.facts import facts_changed, group_of, touch_groups
 from avcd.catalog.models import file_frames, files, frames, job_inputs, jobs
 from avcd.catalog.rows import frame_to_row
@@ -187,7 +188,7 @@ def _known_precedences(connection: Connection, ids: Iterable[str]) -> dict[str, 
     columns = frames.c.id, frames.c.profile, frames.c.profile_version, frames.c.precedence
     found: dict[str, tuple[str, int, str]] = {}
     for some in chunks(sorted(ids)):
-        for row in connection.execute(select(*columns).where(frames.c.id.in_(some))):
+        for row in connection.execute(select(*columns).where(among(frames.c.id, some))):
             found[row[0]] = (row[1], row[2], row[3])
     return found
 
@@ -235,14 +236,14 @@ def _record_files(connection: Connection, root: str, found: Sequence[FoundFile],
     there = {(row["relative_path"], row["member"]) for row in rows}
     gone = [row.id for path, row in known.items() if path not in there]  # members an archive no longer has
     for some in chunks(gone):
-        connection.execute(update(files).where(files.c.id.in_(some)).values(present=False))
+        connection.execute(update(files).where(among(files.c.id, some)).values(present=False))
     _link(connection, links, {row.id for row in known.values()})
 
 
 def _rows_at(connection: Connection, root: str, found: Iterable[FoundFile]) -> Iterator[Any]:
     columns = files.c.id, files.c.relative_path, files.c.member, files.c.sha256, files.c.first_seen
     for some in chunks(sorted({one.relative_path for one in found})):
-        here = select(*columns).where(files.c.root == root, files.c.relative_path.in_(some))
+        here = select(*columns).where(files.c.root == root, among(files.c.relative_path, some))
         yield from connection.execute(here).all()
 
 
@@ -250,7 +251,7 @@ def _link(connection: Connection, links: Mapping[int, Mapping[int, str]], known:
     """Make these, and no others, the frames of files; ``known`` are the files that may hold some already."""
     before: dict[tuple[int, int], str] = {}
     for some in chunks(sorted(known)):
-        held = select(file_frames.c.file, file_frames.c.hdu, file_frames.c.frame).where(file_frames.c.file.in_(some))
+        held = select(file_frames.c.file, file_frames.c.hdu, file_frames.c.frame).where(among(file_frames.c.file, some))
         before |= {(row.file, row.hdu): row.frame for row in connection.execute(held)}
     for (file, hdu), frame in before.items():
         if links.get(file, {}).get(hdu) != frame:
@@ -268,7 +269,7 @@ def without_file(connection: Connection, frame_ids: Iterable[str]) -> set[str]:
     """Those of the frames that no present file holds."""
     wanted = set(frame_ids)
     for some in chunks(sorted(wanted)):
-        held = select(file_frames.c.frame).join(files).where(files.c.present, file_frames.c.frame.in_(some))
+        held = select(file_frames.c.frame).join(files).where(files.c.present, among(file_frames.c.frame, some))
         wanted -= set(connection.execute(held).scalars())
     return wanted
 
@@ -277,7 +278,7 @@ def forget_dead_jobs(connection: Connection, frame_ids: Iterable[str]) -> set[tu
     """Drop the dead jobs that read frames whose files are back; returns the groups to plan again."""
     found: set[tuple[str, str]] = set()
     for some in chunks(sorted(frame_ids)):
-        readers = select(job_inputs.c.job).where(job_inputs.c.id.in_(some), job_inputs.c.origin == "frame")
+        readers = select(job_inputs.c.job).where(among(job_inputs.c.id, some), job_inputs.c.origin == "frame")
         dead = delete(jobs).where(jobs.c.state == JobState.DEAD, jobs.c.id.in_(readers))
         gone = connection.execute(dead.returning(jobs.c.camera, jobs.c.subject))
         found |= {(row.camera, row.subject) for row in gone}

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
+from avcd.catalog.among import among
 from avcd.catalog.candidates import Reach, changed_masters, concerned, masters_of, unsolved_near
 from avcd.catalog.closures import last_closures
 from avcd.catalog.facts import EVERYTHING
@@ -140,7 +141,7 @@ class Snapshots(Database):
         )
         with self.read() as connection:
             mine = [one for some in chunks(sorted(subjects - {""}))
-                    for one in connection.execute(named.where(frames.c.obs_id.in_(some)))]  # fmt: skip
+                    for one in connection.execute(named.where(among(frames.c.obs_id, some)))]  # fmt: skip
             targets = {target_of(one.target_name) for one in mine} - {None}
             found = {one for row in connection.execute(made).scalars() if subjects & set(row) for one in row}
             if targets:
@@ -213,10 +214,10 @@ def _conditions(table: Any, camera: str, subjects: frozenset[str] | None) -> lis
     if subjects is None:
         return [mine]
     if table is not frames:
-        return [and_(mine, table.c.subject.in_(some)) for some in chunks(sorted(subjects))]
+        return [and_(mine, among(table.c.subject, some)) for some in chunks(sorted(subjects))]
     named = sorted(subjects - {""})
     found = [
-        and_(mine, column.in_(some)) for column in (frames.c.obs_id, frames.c.session_id) for some in chunks(named)
+        and_(mine, among(column, some)) for column in (frames.c.obs_id, frames.c.session_id) for some in chunks(named)
     ]
     if "" in subjects:
         found.append(and_(mine, frames.c.obs_id.is_(None), frames.c.session_id.is_(None)))
