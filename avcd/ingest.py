@@ -34,6 +34,7 @@ from avcd.headers.reading import read_file
 log = logging.getLogger("avcd.ingest")
 _PORTION = 100  # files read by one process at a time
 _RECORDED = 1000  # files in one transaction
+_AHEAD = 3 * _RECORDED // _PORTION  # portions under way: readers have work while a transaction is written
 _FEW = 400  # not worth starting processes for
 
 
@@ -183,7 +184,7 @@ class Ingestor:
         """What the portions hold, in their order; never more than some of them are under way."""
         under_way: deque[tuple[Drop, list[str], Future[list[PathReading]] | None]] = deque()
         while True:
-            for drop, names in itertools.islice(portions, 2 * self._count + 2 - len(under_way)):
+            for drop, names in itertools.islice(portions, _AHEAD - len(under_way)):
                 under_way.append((drop, names, self._submit(drop, names)))
             if not under_way:
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,6 @@ from avcd.catalog.models import file_frames, files, frames, job_inputs, jobs
 from avcd.catalog.rows import frame_to_row
 from avcd.catalog.session import Database, chunks, insert_ignoring, upsert
 from avcd.catalog.translating import active_corrections, note_outdated
-from avcd.catalog.types import JsonText
 from avcd.errors import InputError
 from avcd.frame import FileReading, JobState
 
@@ -67,17 +65,12 @@ def found_file(reading: FileReading, size: int, mtime_ns: int, ctime_ns: int | N
         reading.relative_path,
         tuple(members),
         tuple(
-            _written({**frame_to_row(frame), "read_path": _joined(reading.relative_path, one.member)})
+            {**frame_to_row(frame), "read_path": _joined(reading.relative_path, one.member)}
             for one in reading.members
             for _, frame in one.frames
         ),
         tuple((one.member, hdu, frame.id) for one in reading.members for hdu, frame in one.frames),
     )
-
-
-def _written(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with its larger JSON written: here many processes read, and one writes down what they read."""
-    return {**row, "sources": JsonText(json.dumps(row["sources"]))}
 
 
 def _joined(relative_path: str, member: str) -> str:

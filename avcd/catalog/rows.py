@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -40,14 +41,25 @@ def frame_to_row(frame: Frame) -> dict[str, Any]:
     for name in _NUMBERS:
         if row[name] is not None and not math.isfinite(row[name]):
             row[name] = None
-    row["calibration"] = sorted(frame.calibration)
-    row["warnings"] = [plain(one) for one in frame.warnings]
-    row["sources"] = {plain(key): plain(value) for key, value in frame.sources.items()}
+    row["calibration"] = _list_of(tuple(sorted(frame.calibration)))
+    row["warnings"] = _list_of(frame.warnings)
+    row["sources"] = _object_of(tuple(frame.sources.items()))
     row["camera"] = frame.camera
     row["precedence"] = _precedence(row)
     text = frame.header_text
     row["cards"], row["header"] = (JsonText(text.cards), JsonText(text.values)) if text else _header(frame.cards)
     return row
+
+
+@functools.lru_cache(maxsize=4096)
+def _list_of(texts: tuple[str, ...]) -> JsonText:
+    return JsonText(json.dumps([plain(one) for one in texts]))
+
+
+@functools.lru_cache(maxsize=4096)
+def _object_of(pairs: tuple[tuple[str, str], ...]) -> JsonText:
+    """Where a frame's values are from: the same for most of a night."""
+    return JsonText(json.dumps({plain(key): plain(value) for key, value in pairs}))
 
 
 _NUMBERS = tuple(one.name for one in dataclasses.fields(Frame) if one.type == "float | None")

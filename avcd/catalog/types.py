@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import JSON, Text
@@ -43,7 +44,11 @@ class PlainText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Make ``value`` storable."""
-        return None if value is None else plain(value)
+        return _plain_or_none(value)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
+        """The same, at once: thirty columns of every frame go through it."""
+        return _plain_or_none
 
 
 def stored_path(path: str) -> str:
@@ -61,6 +66,10 @@ def plain(text: str) -> str:
     if text.isascii() and "\0" not in text:
         return text
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _plain_or_none(value: str | None) -> str | None:
+    return value if value is None or (value.isascii() and "\0" not in value) else plain(value)
 
 
 def printable_path(path: str) -> str:

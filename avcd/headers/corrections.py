@@ -231,7 +231,7 @@ def translate_corrected(
     said = {one for name in given for one in _SAYING_THE_SAME.get(name, ())}
     cards = [one for one in hdu.cards if one.keyword not in said]
     cards += [Card(f"{_MARK} {name}", _as_card(name, value)) for name, value in given.items() if value is not None]
-    laid_over = replace(hdu, cards=tuple(cards), header_text=None)
+    laid_over = replace(hdu, cards=tuple(cards), header_text=None, by_keyword=None)
     found = translate(laid_over, path, "", profiles.adapted(profile), profile=profile.name, site=site)
     return replace(
         found,
@@ -246,7 +246,7 @@ def _profile(hdu: Hdu, path: str, profiles: Profiles, base: Frame, given: Mappin
     """The profile by the corrected telescope and camera, where they would have been recognised by them."""
     said = profiles.profile("generic").cards
     keys = {name: [key for key in said[name].keys if isinstance(key, str)] for name in _RECOGNISED_BY if name in given}
-    before = {one.keyword: one for one in reversed(hdu.cards)}
+    before = hdu.first_cards
     if not keys or profiles.recognise(before, path).name != base.profile:  # the drop directory says which profile
         return profiles.profile(base.profile)
     cards = dict(before)

@@ -16,7 +16,7 @@ from avcd.pointing import Place
 class Hdu:
     """One HDU as it was read: identity, cards, shape (slowest axis first), and what is wrong with its cards.
 
-    ``exposure_id`` and ``detector`` are set for one image among several of a file: the first one's id, and its name.
+    ``by_keyword`` has the first card of each keyword, where they are sorted out already. ``exposure_id`` and ``detector`` are set for one image among several of a file: the first one's id, and its name.
     """
 
     id: str
@@ -28,6 +28,12 @@ class Hdu:
     header_text: HeaderText | None = None
     exposure_id: str | None = None
     detector: str | None = None
+    by_keyword: Mapping[str, Card] | None = field(default=None, compare=False)
+
+    @property
+    def first_cards(self) -> Mapping[str, Card]:
+        """The first card of every keyword."""
+        return self.by_keyword or {one.keyword: one for one in reversed(self.cards)}
 
 
 Found = tuple[Card, Reading]

@@ -94,6 +94,7 @@ def _hdu(pixels: str, header: Header, shape: tuple[int, ...], *, is_table: bool)
         shape=shape,
         is_table=is_table,
         problems=header.problems,
+        by_keyword=header.by_keyword,
     )
 
 

@@ -68,6 +68,7 @@ NUMBERS = (
     "s_ra",
     "s_dec",
 )
+_MOST_SETS = 1000  # of cards that profiles are recognised by, remembered
 _WHOLE = ("n_combined", "sequence_total", "calib_level")
 
 
@@ -344,6 +345,8 @@ class Profiles:
         self._sites = dict(sites)
         ordered = sorted(self._profiles.values(), key=lambda one: (-one.priority, one.name))
         self._matches = [(frozenset(match.cards), match, one) for one in ordered for match in one.match]
+        self._telling = frozenset(keyword for keywords, _, _ in self._matches for keyword in keywords)
+        self._possible: dict[frozenset[str], list[tuple[Match, Profile]]] = {}
         self._site_of = {name: site for site in self._sites.values() for name in site.telescopes}
         self._site_called = {name.lower(): site for site in self._sites.values() for name in (site.name, *site.aliases)}
 
@@ -391,10 +394,20 @@ class Profiles:
     def recognise(self, cards: Mapping[str, Card], relative_path: str) -> Profile:
         """The profile of a frame: the first by priority that knows it, else the generic one."""
         lowered = relative_path.lower()
-        for keywords, match, one in self._matches:
-            if match.contains in lowered and keywords <= cards.keys() and match.fits(cards, relative_path):
+        for match, one in self._matches_of(self._telling & cards.keys()):
+            if match.contains in lowered and match.fits(cards, relative_path):
                 return one
         return self._profiles["generic"]
+
+    def _matches_of(self, there: frozenset[str]) -> list[tuple[Match, Profile]]:
+        """The ways of recognition for which these cards suffice: few, and the same for all frames of a program."""
+        found = self._possible.get(there)
+        if found is None:
+            if len(self._possible) >= _MOST_SETS:
+                self._possible.clear()
+            found = [(match, one) for keywords, match, one in self._matches if keywords <= there]
+            self._possible[there] = found
+        return found
 
     def adapted(self, profile: Profile) -> Profiles:
         """These profiles and sites with one that stands in the place of that of its name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -94,8 +95,8 @@ def _read_members(
     elif kind in ("zip", "tar"):
         yield from _read_archive(path, limits, frames)
     else:
-        with path.open("rb", buffering=0) as stream:  # half the time of a buffered one
-            content = stream.read()
+        with io.FileIO(path) as stream:  # half the time of a buffered one
+            content = stream.readall()
         yield _read_content("", path.name, content, kind, limits, frames, digest=digest)
 
 

@@ -84,8 +84,7 @@ def translate(
     ConfigError
         ``profile`` or ``site`` does not exist.
     """
-    # Backwards, because the first card of a keyword counts.
-    cards = {one.keyword: one for one in reversed(hdu.cards)}
+    cards = hdu.first_cards
     path = f"{relative_path}/{member}" if member else relative_path
     chosen = profiles.profile(profile) if profile else profiles.recognise(cards, path)
     gathered = Gathered(chosen, cards, path, find_cards(chosen, cards), warnings=list(hdu.problems))
