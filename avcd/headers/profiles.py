@@ -394,7 +394,7 @@ class Profiles:
     def recognise(self, cards: Mapping[str, Card], relative_path: str) -> Profile:
         """The profile of a frame: the first by priority that knows it, else the generic one."""
         lowered = relative_path.lower()
-        for match, one in self._matches_of(self._telling & cards.keys()):
+        for match, one in self._matches_of(self._telling.intersection(cards)):
             if match.contains in lowered and match.fits(cards, relative_path):
                 return one
         return self._profiles["generic"]
