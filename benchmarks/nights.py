@@ -23,9 +23,9 @@ VARYING = (
 CARDS = 70
 
 
-def write_night(directory: Path, number: int, each: int = 500) -> list[Path]:
-    """So many frames, ``each`` of them in a directory."""
-    rng = random.Random(1)
+def write_night(directory: Path, number: int, each: int = 500, seed: int = 1) -> list[Path]:
+    """So many frames, ``each`` of them in a directory; those of another ``seed`` are others."""
+    rng = random.Random(seed)
     written = []
     for one in range(number):
         place = directory / f"night-{one // each:04d}"

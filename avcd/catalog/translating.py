@@ -14,6 +14,7 @@ from avcd.catalog.inputs import links_of
 from avcd.catalog.models import corrections, file_frames, files, frames, outdated, translations
 from avcd.catalog.rows import FRAME_FIELDS, cards_from_json, frame_to_row
 from avcd.catalog.session import Database, chunks, fetch, upsert
+from avcd.catalog.types import from_json
 from avcd.errors import HeaderError
 from avcd.frame import Frame, ImageType
 from avcd.headers.again import Translator, hdu_again
@@ -100,7 +101,7 @@ def translate_frames(
             if not different:
                 continue
             connection.execute(update(frames).where(frames.c.id == row["id"]).values(**different))
-            if different.keys() <= {"read_root", "read_path"}:
+            if different.keys() <= {"read_root", "read_path", "precedence"}:
                 continue
             changed += 1
             for one in (row, values):
@@ -138,7 +139,8 @@ def _translated(
     base, (root, path) = tries[best]
     frame = translator.correct(hdu, root, path, base, corrected)
     # Two readings are compared by what they say themselves, without corrections.
-    values = frame_to_row(frame) | {"precedence": rows[best]["precedence"]}
+    values = {name: from_json(value) for name, value in frame_to_row(frame).items()}
+    values["precedence"] = rows[best]["precedence"]
     return frame, {**values, "read_root": root or None, "read_path": path or None}
 
 

@@ -88,6 +88,11 @@ def to_json(value: Any) -> str:
     return value if isinstance(value, JsonText) else json.dumps(value)
 
 
+def from_json(value: Any) -> Any:
+    """What stands in JSON that is text; any other value as it is."""
+    return json.loads(value) if isinstance(value, JsonText) else value
+
+
 def json_column() -> Any:
     """JSON kept as it was written."""
     return JSON(none_as_null=True)
