@@ -30,6 +30,7 @@ from avcd.errors import InputError
 from avcd.frame import FileReading, FrameStatus, MemberReading
 from avcd.headers.profiles import Profiles, load_profiles
 from avcd.headers.reading import read_file
+from avcd.uncollected import uncollected
 
 log = logging.getLogger("avcd.ingest")
 _PORTION = 100  # files read by one process at a time
@@ -247,7 +248,8 @@ def _recorded(
     for drop, some in itertools.groupby(portions, key=lambda one: one[0]):
         readings = (reading for _, portion in some for reading in portion)
         while batch := list(itertools.islice(readings, _RECORDED)):
-            results = record_paths(catalog, drop.root, batch, time.time())
+            with uncollected():
+                results = record_paths(catalog, drop.root, batch, time.time())
             yield from ((drop, one.relative_path, result) for one, result in zip(batch, results, strict=True))
 
 

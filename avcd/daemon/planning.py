@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from avcd.acceptance import unacceptable
@@ -14,6 +11,7 @@ from avcd.config import Processing
 from avcd.frame import MASTER_KINDS
 from avcd.planner import plan, plan_offers, planning_digest, reach_days, target_of_panel
 from avcd.recipes import Recipes
+from avcd.uncollected import uncollected
 from avcd.work import Claim, Published
 
 
@@ -51,20 +49,8 @@ def plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts
     PlanCounts
         What applying the plan came to; all zero when another daemon was faster.
     """
-    with _uncollected():
+    with uncollected():
         return _plan_camera(catalog, camera, planning)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without looking for circles among facts and specs: there are thousands and none of them, and it takes a tenth of the time."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _plan_camera(catalog: Catalog, camera: str, planning: Planning) -> PlanCounts:

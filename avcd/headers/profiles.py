@@ -401,13 +401,11 @@ class Profiles:
 
     def _matches_of(self, there: frozenset[str]) -> list[tuple[Match, Profile]]:
         """The ways of recognition for which these cards suffice: few, and the same for all frames of a program."""
-        found = self._possible.get(there)
-        if found is None:
+        if there not in self._possible:
             if len(self._possible) >= _MOST_SETS:
                 self._possible.clear()
-            found = [(match, one) for keywords, match, one in self._matches if keywords <= there]
-            self._possible[there] = found
-        return found
+            self._possible[there] = [(match, one) for keywords, match, one in self._matches if keywords <= there]
+        return self._possible[there]
 
     def adapted(self, profile: Profile) -> Profiles:
         """These profiles and sites with one that stands in the place of that of its name."""
