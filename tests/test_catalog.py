@@ -5,11 +5,12 @@ import json
 import os
 
 import pytest
+from sqlalchemy import text
 
-from avcd.catalog import Catalog
+from avcd.catalog import Catalog, session
 from avcd.catalog.models import frames
 from avcd.catalog.rows import FRAME_FIELDS
-from avcd.errors import ConfigError, InputError, UsageError
+from avcd.errors import ConfigError, DatabaseBusyError, InputError, UsageError
 from avcd.frame import Card, FileReading, Frame, FrameStatus, ImageType, MemberReading, ProductKind
 from catalogue import (
     CAMERA,
@@ -267,3 +268,24 @@ def test_unknown_rows_and_filters_are_usage_errors(catalog):
     ):
         with pytest.raises(UsageError):
             call()
+
+
+def test_a_connection_that_the_server_closed_is_made_anew(emptied_postgresql, monkeypatch):
+    url = emptied_postgresql()
+    catalog, administrator = Catalog(url), Catalog(url)
+
+    def cut() -> None:
+        with catalog.read() as connection:
+            server = connection.execute(text("SELECT pg_backend_pid()")).scalar()
+        with administrator.read() as connection:
+            assert connection.execute(text("SELECT pg_terminate_backend(:server, 5000)"), {"server": server}).scalar()
+
+    cut()
+    with pytest.raises(DatabaseBusyError):  # it answered a moment ago: what fails so is tried again by its callers
+        catalog.version()
+    catalog.version()
+    monkeypatch.setattr(session, "_TRUSTED_S", -1.0)  # as after a pause
+    cut()
+    assert catalog.version()[0] == catalog.version()[1]
+    administrator.close()
+    catalog.close()

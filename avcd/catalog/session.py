@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from avcd.catalog.bulk import execute_many
 from avcd.catalog.cone import teach_sqlite
@@ -25,6 +26,7 @@ _BUSY_MS = 30_000
 _RETRIES = 5  # of a transaction that another one of the same moment made impossible
 _CHUNK = 2_000  # values in one IN (…): far below either database's limit
 _WRITE = "avcd_write"
+_TRUSTED_S = 1.0  # since a connection answered
 _JOURNAL_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ANALYSIS = ("PRAGMA analysis_limit=1000", "ANALYZE")
 
@@ -56,6 +58,7 @@ class Database:
         elif backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
             raise ConfigError(f"database url: {backend!r} is no SQLite file and no PostgreSQL database")
         self.url = parsed
+        self._where = parsed.render_as_string(hide_password=True)
         try:
             self._engine = _make_engine(parsed)
         except (ModuleNotFoundError, NoSuchModuleError) as error:
@@ -73,7 +76,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database throughout."""
-        with translated_errors(self.url.render_as_string(hide_password=True)), self._engine.connect() as connection:
+        with translated_errors(self._where), self._engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
@@ -86,7 +89,7 @@ class Database:
         """
         for attempt in range(_RETRIES):
             try:
-                with translated_errors(self.url.render_as_string(hide_password=True)):
+                with translated_errors(self._where):
                     return self._write_once(work)
             except DatabaseBusyError as error:
                 if attempt == _RETRIES - 1 or not _was_rolled_back(error):
@@ -202,7 +205,9 @@ def _alembic(connection: Connection) -> Any:
 
 def _make_engine(url: Any) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return create_engine(url, pool_pre_ping=True, json_serializer=to_json)
+        engine = create_engine(url, json_serializer=to_json)
+        _ping_after_a_pause(engine)
+        return engine
     options = {"timeout": _BUSY_MS / 1000, "check_same_thread": False}
     engine = create_engine(url, connect_args=options, json_serializer=to_json)
 
@@ -222,6 +227,23 @@ def _make_engine(url: Any) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _ping_after_a_pause(engine: Engine) -> None:
+    """Have a connection tried before it is used again, unless it was in use a moment ago: asking takes as long as reading."""
+
+    @event.listens_for(engine, "checkin")
+    def _used(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _try(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used", 0.0) < _TRUSTED_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError(str(error)) from error  # another one is made
 
 
 def _set_journal(connection: sqlite3.Connection) -> None:
