@@ -60,9 +60,32 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     options: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, **options)(function)
+        found = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no locator: there is nowhere to keep it
         return numba.njit(**options)(function)
+    return _loading_only_itself(found)
+
+
+def _loading_only_itself(dispatcher: Any) -> Any:
+    """Have machine code that was kept loaded without all that Numba would need to make it, which takes half a second.
+
+    Numba prepares itself for compiling before it looks whether there is anything to compile. Code that was kept calls
+    nothing but Numba's runtime, and that is made ready here; loops that call BLAS are not for `compiled`.
+    """
+    from numba.core.caching import FunctionCache
+    from numba.core.runtime import rtsys
+
+    if not all(hasattr(FunctionCache, name) for name in ("_load_overload", "_guard_against_spurious_io_errors")):
+        return dispatcher  # a Numba that is built otherwise does as it pleases
+
+    class KeptCode(FunctionCache):
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
+
+    dispatcher._cache = KeptCode(dispatcher.py_func)
+    return dispatcher
 
 
 _allowed = 0

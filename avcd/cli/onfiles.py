@@ -18,7 +18,6 @@ from avcd.standalone.inputs import FrameFile, open_files
 from avcd.standalone.outputs import Done, Task, place_outputs, run_task
 from avcd.standalone.pictures import PictureTask, run_pictures
 from avcd.standalone.planning import memory_bytes
-from avcd.views.progress import Bars
 
 Plan = tuple[Task | PictureTask, Sequence[str]]
 
@@ -202,6 +201,8 @@ def bar(description: str, total: int) -> Iterator[Callable[[str], None]]:
     if total < 2 or not is_terminal():
         yield lambda name: None
         return
+    from avcd.views.progress import Bars  # which is not needed where nobody watches
+
     with Bars() as bars:
         yield bars.counter(description, total)
 

@@ -20,6 +20,7 @@ from avcd.reduction.survivors import (
     REJECTIONS,
     Rejection,
     collapse,
+    gamma_median,
     median_of_valid,
 )
 from avcd.sorting import middle_network, sorting_network
@@ -233,10 +234,8 @@ def _typical_variance(plan: _Plan) -> float:
     variances = np.concatenate(found)
     if not variances.size:
         return 0.0
-    from scipy.special import gammaincinv  # longer in loading than most frames in reducing
-
     # The median of the variances is not moved by outliers; for normal values it is this part of the true variance.
-    return float(np.median(variances) * (number - 1) / (2 * gammaincinv((number - 1) / 2, 0.5)))
+    return float(np.median(variances) * (number - 1) / (2 * gamma_median(number)))
 
 
 def _mask_of(count: np.ndarray, number: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from avcd.headers.profiles import Profiles
 from avcd.headers.reading import read_file
 from avcd.naming import stem_of
 from avcd.products import ImageContent, read_image_product, verify_fits
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.work import JobInput
 
 _MADE = {str(one): one for one in ProductKind}
@@ -75,14 +75,12 @@ class FrameFile:
             return self.product.unit
         return "electron" if (self.frame.bunit or "").lower().startswith("e") else "adu"
 
-    def read(self) -> CCDData:
+    def read(self) -> MaskedImage:
         """Pixels in physical values with header; mask plane, uncertainty and world coordinates of avcd's products."""
         if self.product:
-            return read_image_product(self.path).to_ccd()
+            return read_image_product(self.path).to_image()
         data, header = read_pixels(self.path, self.member, self.hdu)
-        found = CCDData(data, unit=self.unit)
-        found.meta = header
-        return found
+        return MaskedImage(data, self.unit, header=header)
 
     def with_values(self, **values: object) -> FrameFile:
         """The same file, with values of its frame that the observer gave."""
