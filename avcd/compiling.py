@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -44,10 +43,11 @@ def loaded(name: str) -> ModuleType | None:
     return kernels(name) if "numba" in sys.modules else None
 
 
-def load_beside(name: str) -> None:
-    """Begin to load compiled loops in another thread, while this one reads or waits."""
-    if available() and threads() > 1:
-        threading.Thread(target=kernels, args=(name,)).start()
+def load(name: str) -> None:
+    """Load compiled loops, where there are any, and by their module's ``load`` the machine code too."""
+    module = kernels(name)
+    if module is not None:
+        module.load()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

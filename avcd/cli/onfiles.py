@@ -14,6 +14,7 @@ import typer
 from avcd.compiling import threads
 from avcd.errors import AvcdError, UsageError
 from avcd.headers.profiles import Profiles, load_profiles
+from avcd.standalone.ahead import Ahead
 from avcd.standalone.inputs import FrameFile, open_files
 from avcd.standalone.outputs import Done, Task, place_outputs, run_task
 from avcd.standalone.pictures import PictureTask, run_pictures
@@ -29,12 +30,13 @@ class Session:
     force: bool
     memory_bytes: int
     profiles: Profiles
+    ahead: Ahead | None = None
     failed: bool = False
 
     @classmethod
-    def start(cls, *, force: bool, mem_limit: str) -> Session:
-        """Begin; ``mem_limit`` is the option's text."""
-        return cls(force, memory_bytes(mem_limit), load_profiles())
+    def start(cls, *, force: bool, mem_limit: str, ahead: Ahead | None = None) -> Session:
+        """Begin; ``mem_limit`` is the option's text, ``ahead`` the files that are being read already."""
+        return cls(force, memory_bytes(mem_limit), ahead.profiles if ahead else load_profiles(), ahead)
 
     def warn(self, text: str) -> None:
         """Say something that is no failure."""
@@ -82,9 +84,10 @@ class Session:
         return dark.with_values(bias_included=with_bias)
 
     def open_all(
-        self, paths: Sequence[Path], opened: Callable[[Path, Profiles], list[FrameFile]] = open_files
+        self, paths: Sequence[Path], opened: Callable[[Path, Profiles], list[FrameFile]] | None = None
     ) -> list[FrameFile]:
         """The images of all files that can be read, as ``opened`` finds them."""
+        opened = opened or self._open
         found: list[FrameFile] = []
 
         def read(path: Path) -> list[FrameFile] | AvcdError | OSError:
@@ -102,6 +105,9 @@ class Session:
                     self.fail(path, one)
                 step(path.name)
         return found
+
+    def _open(self, path: Path, profiles: Profiles) -> list[FrameFile]:
+        return open_files(path, profiles, self.ahead.take(path) if self.ahead and path.is_file() else None)
 
     def run_each(
         self,

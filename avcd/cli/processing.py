@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,11 +94,17 @@ def register(app: typer.Typer) -> None:
         app.command(name)(command)
 
 
-def start_session(force: bool = False, mem_limit: str = "2 GiB") -> Session:
-    """Begin a command on files."""
+def start_session(force: bool = False, mem_limit: str = "2 GiB", paths: Sequence[Path] = ()) -> Session:
+    """Begin a command on files; those of ``paths`` are read while the program is still being loaded."""
+    from avcd.headers.profiles import load_profiles
+    from avcd.reusing import keep_freed_memory
+    from avcd.standalone.ahead import Ahead
+
+    keep_freed_memory()
+    ahead = Ahead(paths, load_profiles())
     from avcd.cli.onfiles import Session
 
-    return Session.start(force=force, mem_limit=mem_limit)
+    return Session.start(force=force, mem_limit=mem_limit, ahead=ahead)
 
 
 def combine(
@@ -147,14 +154,14 @@ def combine(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Combine files into one, pixel by pixel with outliers rejected: a master bias, dark or flat, or a plain combination."""
-    from avcd.compiling import load_beside
-    from avcd.standalone.combining import CombineOptions, CombineType, Scale, is_small, plan_combination
+    session = start_session(force, mem_limit, paths)
+    from avcd.compiling import load
+    from avcd.standalone.combining import CombineOptions, CombineType, Scale, is_large, plan_combination
     from avcd.standalone.outputs import check_out_file
 
-    session = start_session(force, mem_limit)
     check_out_file(out)
-    if not is_small(paths):
-        load_beside("reduction.kernels")
+    if is_large(paths):
+        load("reduction.kernels")  # files are still being hashed
     options = CombineOptions(
         CombineType(kind),
         method,

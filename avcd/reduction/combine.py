@@ -226,12 +226,14 @@ def _typical_variance(plan: _Plan) -> float:
         return 0.0
     ny = plan.sources[0].shape[0]
     starts = sorted({round(start) for start in np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS))})
-    found = []
-    for start in starts:
+
+    def variances_at(start: int) -> np.ndarray:
         stack = plan.stack(slice(start, start + 1))
         complete = ~np.isnan(stack).any(axis=0)
-        found.append(np.var(stack[:, complete], axis=0, ddof=1, dtype=np.float64))
-    variances = np.concatenate(found)
+        return np.asarray(np.var(stack[:, complete], axis=0, ddof=1, dtype=np.float64))
+
+    with ThreadPoolExecutor(threads()) as pool:
+        variances = np.concatenate(list(pool.map(variances_at, starts)))
     if not variances.size:
         return 0.0
     # The median of the variances is not moved by outliers; for normal values it is this part of the true variance.

@@ -61,7 +61,7 @@ _TYPES = {
 }
 # What frames of one master have in common, in the words of `avcd frames`.
 _COMMON = ("camera", "binning", "window", "gain", "offset", "readout_mode", "overscan_section", "trim_section")
-_SMALL_BYTES = 16 * 2**20
+_LARGE_BYTES = 16 * 2**20
 _EXPOSURE_TOLERANCE = 0.01
 _DARK_OF_FLAT_TOLERANCE = 0.1
 
@@ -82,9 +82,9 @@ class CombineOptions:
     memory_bytes: int = 2 * 2**30
 
 
-def is_small(paths: Iterable[Path]) -> bool:
-    """Whether files are too small in all for compiled loops to be worth their loading."""
-    return sum(one.stat().st_size for one in paths if one.is_file()) < _SMALL_BYTES
+def is_large(paths: Iterable[Path]) -> bool:
+    """Whether files are so large in all that compiled loops are worth their loading."""
+    return sum(one.stat().st_size for one in paths if one.is_file()) >= _LARGE_BYTES
 
 
 def plan_combination(

@@ -1,0 +1,57 @@
+"""Files read and hashed in threads of their own while the rest of the program is still being loaded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Thread
+
+from avcd.compiling import threads
+from avcd.config import Limits
+from avcd.frame import FileReading
+from avcd.headers.profiles import Profiles
+from avcd.headers.reading import read_file
+
+
+def read_near(path: Path, profiles: Profiles) -> FileReading:
+    """What is in a file that was named on the command line; the names beside it may say what its headers do not."""
+    near = f"{path.resolve().parent.name}/{path.name}"
+    return read_file(path, near, profiles, Limits(), digest=False)
+
+
+class Ahead:
+    """Readings of files that were begun before anybody asked for them.
+
+    The interpreter runs one thread at a time, but for what a processor does by itself: hashing, which is nearly all of reading.
+    Threads that nobody waits for any more end with the process.
+
+    Parameters
+    ----------
+    paths
+        Of files; what is none is left out.
+    """
+
+    def __init__(self, paths: Iterable[Path], profiles: Profiles) -> None:
+        self.profiles = profiles
+        self._readings: dict[Path, Future[FileReading]] = {one: Future() for one in paths if one.is_file()}
+        self._waiting = deque(self._readings.items())
+        for _ in range(min(threads(), len(self._waiting))):
+            Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                path, reading = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                reading.set_result(read_near(path, self.profiles))
+            except Exception as error:  # for whoever asks
+                reading.set_exception(error)
+
+    def take(self, path: Path) -> FileReading:
+        """What is in a file; of one that was not begun, or is asked for a second time, read now."""
+        reading = self._readings.pop(path, None)
+        return read_near(path, self.profiles) if reading is None else reading.result()
