@@ -100,9 +100,7 @@ def _keep_row(
             value = builder.load(place, align=4)
             centre, low, high = (builder.load(_at(builder, one, k, _FLOATS), align=4) for one in known)
             departure = builder.fsub(value, centre)
-            good = builder.and_(
-                builder.fcmp_ordered(">=", departure, low), builder.fcmp_ordered("<=", departure, high)
-            )
+            good = builder.and_(builder.fcmp_ordered(">=", departure, low), builder.fcmp_ordered("<=", departure, high))
             builder.store(builder.select(good, value, _NAN), place, align=4)
             sum_ = _at(builder, sums, k, _DOUBLES)
             term = builder.fpext(builder.select(good, value, _ZERO), _DOUBLES)

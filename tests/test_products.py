@@ -30,6 +30,7 @@ from avcd.products import (
     sweep_temporaries,
     verify_fits,
     verify_picture,
+    verifying,
     write_image_fits,
     write_table_fits,
 )
@@ -144,7 +145,10 @@ def test_fitsverify_has_nothing_to_say(kind, content, tmp_path):
     assert "0 warning(s) and 0 error(s)" in told, told
 
 
-def test_any_changed_byte_is_found(content, tmp_path):
+@pytest.mark.parametrize("shared", [False, True])
+def test_any_changed_byte_is_found(shared, content, tmp_path, monkeypatch):
+    if shared:  # among threads, as large files are
+        monkeypatch.setattr(verifying, "_WORTH_SHARING", 1000)
     good = written(content)
     path = tmp_path / "image.fits"
     positions = np.random.default_rng(3).choice(len(good), 150, replace=False)
@@ -153,7 +157,9 @@ def test_any_changed_byte_is_found(content, tmp_path):
         broken[position] ^= 0x04
         path.write_bytes(broken)
         with pytest.raises(ProductError):
-            verify_fits(path)
+            verify_fits(path, digest=not shared)
+    path.write_bytes(good)
+    verify_fits(path, digest=not shared)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2000, 2880, 6000, -1, -2880])

@@ -61,10 +61,10 @@ def build(asked: str = "") -> typer.Typer:
     parts = (processing, badpix, solving, stars, quality, lightcurves, composing, pictures, binning, atlas, upkeep)
     for part in (*commands, *parts):
         part.register(app)
-    commands = [one for one in app.registered_commands if one.name == asked]
-    groups = [one for one in app.registered_groups if one.name == asked]
-    if commands or groups:
-        app.registered_commands, app.registered_groups = commands, groups
+    command = [one for one in app.registered_commands if one.name == asked]
+    group = [one for one in app.registered_groups if one.name == asked]
+    if command or group:
+        app.registered_commands, app.registered_groups = command, group
     return app
 
 

@@ -156,7 +156,8 @@ def combine(
     """Combine files into one, pixel by pixel with outliers rejected: a master bias, dark or flat, or a plain combination."""
     session = start_session(force, mem_limit, paths)
     from avcd.compiling import load
-    from avcd.standalone.combining import CombineOptions, CombineType, Scale, is_large, plan_combination
+    from avcd.standalone.ahead import is_large
+    from avcd.standalone.combining import CombineOptions, CombineType, Scale, plan_combination
     from avcd.standalone.outputs import check_out_file
 
     check_out_file(out)
@@ -216,13 +217,17 @@ def reduce(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Reduce frames with the masters named: bias, dark, flat, gain, cosmic rays; mask and uncertainty carried."""
+    session = start_session(force, mem_limit, paths)
+    from avcd.compiling import load
     from avcd.stages import HeldMasters
+    from avcd.standalone.ahead import is_large
     from avcd.standalone.reducing import Calibrations, ReduceOptions, plan_reduction
 
-    session = start_session(force, mem_limit)
     options = ReduceOptions(
         gain, read_noise, saturation, cosmic_rays, solve, tuple(changes or ()), session.memory_bytes
     )
+    if is_large(paths):
+        load("reduction.fused")  # files are still being hashed
     calibrations = Calibrations(
         session.open_one("--bias", bias),
         session.open_dark(dark, dark_with_bias),
@@ -303,9 +308,9 @@ def background(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Measure the smooth background under the stars, on a clipped and median-filtered mesh; write it, or subtract it."""
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.images import plan_background
 
-    session = start_session(force, mem_limit)
     limit = session.memory_bytes
     session.run_each(
         paths,
@@ -329,9 +334,9 @@ def imarith(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Compute with images: each file and a number, or another file. Masks and uncertainties are carried."""
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.images import plan_arithmetic
 
-    session = start_session(force, mem_limit)
     given = {"add": add, "subtract": subtract, "multiply": multiply, "divide": divide}
     chosen = [(name, text) for name, text in given.items() if text is not None]
     if len(chosen) != 1:
@@ -368,9 +373,9 @@ def cosmic(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Find cosmic rays in frames whose bias was subtracted, mask and replace them."""
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.images import CosmicOptions, CosmicPart, plan_cosmic
 
-    session = start_session(force, mem_limit)
     options = CosmicOptions(gain, read_noise, saturation, tuple(changes or ()), method.value)
     wanted = {"cleaned": out, "difference": difference, "mask": mask}
     session.run_parts(

@@ -232,8 +232,7 @@ def _typical_variance(plan: _Plan) -> float:
         complete = ~np.isnan(stack).any(axis=0)
         return np.asarray(np.var(stack[:, complete], axis=0, ddof=1, dtype=np.float64))
 
-    with ThreadPoolExecutor(threads()) as pool:
-        variances = np.concatenate(list(pool.map(variances_at, starts)))
+    variances = np.concatenate([variances_at(start) for start in starts])
     if not variances.size:
         return 0.0
     # The median of the variances is not moved by outliers; for normal values it is this part of the true variance.

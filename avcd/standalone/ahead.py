@@ -14,6 +14,13 @@ from avcd.frame import FileReading
 from avcd.headers.profiles import Profiles
 from avcd.headers.reading import read_file
 
+_LARGE_BYTES = 16 * 2**20
+
+
+def is_large(paths: Iterable[Path]) -> bool:
+    """Whether files are so large in all that compiled loops are worth their loading."""
+    return sum(one.stat().st_size for one in paths if one.is_file()) >= _LARGE_BYTES
+
 
 def read_near(path: Path, profiles: Profiles) -> FileReading:
     """What is in a file that was named on the command line; the names beside it may say what its headers do not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -61,7 +61,6 @@ _TYPES = {
 }
 # What frames of one master have in common, in the words of `avcd frames`.
 _COMMON = ("camera", "binning", "window", "gain", "offset", "readout_mode", "overscan_section", "trim_section")
-_LARGE_BYTES = 16 * 2**20
 _EXPOSURE_TOLERANCE = 0.01
 _DARK_OF_FLAT_TOLERANCE = 0.1
 
@@ -80,11 +79,6 @@ class CombineOptions:
     mixed: bool = False
     changes: tuple[str, ...] = ()
     memory_bytes: int = 2 * 2**30
-
-
-def is_large(paths: Iterable[Path]) -> bool:
-    """Whether files are so large in all that compiled loops are worth their loading."""
-    return sum(one.stat().st_size for one in paths if one.is_file()) >= _LARGE_BYTES
 
 
 def plan_combination(
