@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -43,8 +44,12 @@ def loaded(name: str) -> ModuleType | None:
     return kernels(name) if "numba" in sys.modules else None
 
 
-def load(name: str) -> None:
-    """Load compiled loops, where there are any, and by their module's ``load`` the machine code too."""
+def load_beside(name: str) -> None:
+    """Begin to load compiled loops, by their module's ``load`` the machine code too, while this thread waits for something else."""
+    threading.Thread(target=_load, args=(name,)).start()
+
+
+def _load(name: str) -> None:
     module = kernels(name)
     if module is not None:
         module.load()

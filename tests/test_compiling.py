@@ -65,7 +65,7 @@ def test_where_code_cannot_be_kept_it_is_made_anew(monkeypatch):
 @needs_numba
 def test_code_that_was_kept_is_loaded_without_what_compiling_takes():
     code = (
-        "import sys, numpy as np; from avcd.compiling import load; load('reduction.kernels');"
+        "import sys, numpy as np; from avcd.compiling import _load; _load('reduction.kernels');"
         "from avcd.reduction import kernels; found = np.zeros(2, np.float32);"
         "kernels.decode_int16(np.array([0x0180, 0xff7f], np.uint16), 0x8000, found); print(*found);"
         "print(*sorted({'numba.np.arraymath', 'scipy.linalg'} & set(sys.modules)))"

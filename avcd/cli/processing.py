@@ -155,14 +155,14 @@ def combine(
 ) -> None:
     """Combine files into one, pixel by pixel with outliers rejected: a master bias, dark or flat, or a plain combination."""
     session = start_session(force, mem_limit, paths)
-    from avcd.compiling import load
+    from avcd.compiling import load_beside
     from avcd.standalone.ahead import is_large
     from avcd.standalone.combining import CombineOptions, CombineType, Scale, plan_combination
     from avcd.standalone.outputs import check_out_file
 
     check_out_file(out)
     if is_large(paths):
-        load("reduction.kernels")  # files are still being hashed
+        load_beside("reduction.kernels")  # files are still being hashed
     options = CombineOptions(
         CombineType(kind),
         method,
@@ -218,7 +218,7 @@ def reduce(
 ) -> None:
     """Reduce frames with the masters named: bias, dark, flat, gain, cosmic rays; mask and uncertainty carried."""
     session = start_session(force, mem_limit, paths)
-    from avcd.compiling import load
+    from avcd.compiling import load_beside
     from avcd.stages import HeldMasters
     from avcd.standalone.ahead import is_large
     from avcd.standalone.reducing import Calibrations, ReduceOptions, plan_reduction
@@ -227,7 +227,7 @@ def reduce(
         gain, read_noise, saturation, cosmic_rays, solve, tuple(changes or ()), session.memory_bytes
     )
     if is_large(paths):
-        load("reduction.fused")  # files are still being hashed
+        load_beside("reduction.fused")  # files are still being hashed
     calibrations = Calibrations(
         session.open_one("--bias", bias),
         session.open_dark(dark, dark_with_bias),

@@ -78,15 +78,20 @@ def build_master_bias(
         Unit adu; metrics carry ``read_noise_adu`` measured on pairs of the frames, and what `avcd.reduction.figures`
         measures.
     """
+    noises = _read_noises(sources)  # first, while compiled loops may still be being loaded
     scaled = to_one_level(sources, params)
     combined = _combine(scaled, params, memory_bytes, step_of(sources[0]), _weights(scaled, params))
     metrics = _figures(combined, scaled, params) | _fill(combined, full_well_adu) if figures else {}
-    with ThreadPoolExecutor(threads()) as pool:
-        parts = list(pool.map(_noise_part, sources[: _PAIRS + 1]))
-        noises = list(pool.map(read_noise_from_biases, parts, parts[1:]))
     if noises:
         metrics["read_noise_adu"] = float(np.mean(noises))
     return Master(_ccd(combined, "adu"), metrics, _few(len(sources)), counts=_counts(combined, params))
+
+
+def _read_noises(sources: Sequence[FrameSource]) -> list[float]:
+    """What pairs of the first frames tell of the read noise."""
+    with ThreadPoolExecutor(threads()) as pool:
+        parts = list(pool.map(_noise_part, sources[: _PAIRS + 1]))
+        return list(pool.map(read_noise_from_biases, parts, parts[1:]))
 
 
 def _noise_part(source: FrameSource) -> np.ndarray:

@@ -31,8 +31,8 @@ def read_near(path: Path, profiles: Profiles) -> FileReading:
 class Ahead:
     """Readings of files that were begun before anybody asked for them.
 
-    The interpreter runs one thread at a time, but for what a processor does by itself: hashing, which is nearly all of reading.
-    Threads that nobody waits for any more end with the process.
+    The interpreter runs one thread at a time, but for what a processor does by itself: hashing, which is nearly all of reading. One
+    core is left to what is being loaded. Threads that nobody waits for any more end with the process.
 
     Parameters
     ----------
@@ -43,22 +43,27 @@ class Ahead:
     def __init__(self, paths: Iterable[Path], profiles: Profiles) -> None:
         self.profiles = profiles
         self._readings: dict[Path, Future[FileReading]] = {one: Future() for one in paths if one.is_file()}
-        self._waiting = deque(self._readings.items())
-        for _ in range(min(threads(), len(self._waiting))):
+        self._waiting = deque(self._readings)
+        for _ in range(min(max(1, threads() - 1), len(self._waiting))):
             Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
         while True:
             try:
-                path, reading = self._waiting.popleft()
+                path = self._waiting.popleft()
             except IndexError:
                 return
+            reading = self._readings[path]
             try:
                 reading.set_result(read_near(path, self.profiles))
             except Exception as error:  # for whoever asks
                 reading.set_exception(error)
 
     def take(self, path: Path) -> FileReading:
-        """What is in a file; of one that was not begun, or is asked for a second time, read now."""
-        reading = self._readings.pop(path, None)
-        return read_near(path, self.profiles) if reading is None else reading.result()
+        """What is in a file; one that was not begun yet is read by who asks."""
+        try:
+            self._waiting.remove(path)
+        except ValueError:
+            if path in self._readings:
+                return self._readings[path].result()
+        return read_near(path, self.profiles)
