@@ -83,6 +83,11 @@ class Session:
             raise UsageError(f"--dark {path}: it says itself that its bias {said}; leave the option away")
         return dark.with_values(bias_included=with_bias)
 
+    def open_at_once(self, *opening: Callable[[], FrameFile | None]) -> list[FrameFile | None]:
+        """What several options name, each read and checked in a thread of its own; the first error is raised."""
+        with ThreadPoolExecutor() as pool:
+            return [one.result() for one in [pool.submit(work) for work in opening]]
+
     def open_all(
         self, paths: Sequence[Path], opened: Callable[[Path, Profiles], list[FrameFile]] | None = None
     ) -> list[FrameFile]:

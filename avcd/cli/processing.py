@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -228,13 +229,15 @@ def reduce(
     )
     if is_large(paths):
         load_beside("reduction.fused")  # files are still being hashed
-    calibrations = Calibrations(
-        session.open_one("--bias", bias),
-        session.open_dark(dark, dark_with_bias),
-        tuple(found for path in flats or () if (found := session.open_one("--flat", path))),
-        session.open_one("--bad-pixels", bad_pixels),
-        HeldMasters(session.memory_bytes // 2),
+    bias_file, dark_file, bad_file, *flat_files = session.open_at_once(
+        lambda: session.open_one("--bias", bias),
+        lambda: session.open_dark(dark, dark_with_bias),
+        lambda: session.open_one("--bad-pixels", bad_pixels),
+        *(partial(session.open_one, "--flat", path) for path in flats or ()),
     )
+    found_flats = tuple(one for one in flat_files if one is not None)
+    held = HeldMasters(session.memory_bytes // 2)
+    calibrations = Calibrations(bias_file, dark_file, found_flats, bad_file, held)
     session.run_each(
         paths,
         out,

@@ -28,6 +28,7 @@ from avcd.encoding import encoded, write_hdus, write_image
 from avcd.errors import ProductError, StorageError
 from avcd.frame import MaskBit
 from avcd.products.heads import parameter_texts, parameters_hdu, primary_head, provenance_hdu
+from avcd.products.planes import read_plane
 from avcd.products.verifying import verify_fits
 from avcd.reduction.planes import MaskedImage
 from avcd.work import PublishedFile
@@ -281,25 +282,25 @@ def read_image_product(path: Path, *, pixels: bool = True) -> ImageContent:
         with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("error", fits.verify.VerifyWarning)
             with fits.open(stream, memmap=False) as hdus:
-                return _content(hdus, pixels)
+                return _content(hdus, stream, pixels)
     except (OSError, LookupError, TypeError, ValueError, fits.VerifyError, fits.verify.VerifyWarning) as error:
         raise ProductError(f"{path.name} cannot be read as a product: {error}") from error
 
 
-def _content(hdus: fits.HDUList, pixels: bool) -> ImageContent:
+def _content(hdus: fits.HDUList, stream: BinaryIO, pixels: bool) -> ImageContent:
     header = hdus[0].header.copy()
     unit = str(header.get("BUNIT", ""))
     by_name = {hdu.name: hdu for hdu in hdus}
-    data = np.asarray(hdus[0].data, dtype=np.float32) if pixels else np.empty((0, 0), np.float32)
-    mask = by_name["MASK"].data.astype(np.uint16) if pixels and "MASK" in by_name else None
-    uncertainty = by_name["UNCERT"].data.astype(np.float32) if pixels and "UNCERT" in by_name else None
+    kinds: Mapping[str, type[np.generic]] = {"MASK": np.uint16, "UNCERT": np.float32, **PLANES} if pixels else {}
+    data = read_plane(hdus[0], stream, np.float32) if pixels else np.empty((0, 0), np.float32)
+    planes = {name: read_plane(by_name[name], stream, kind) for name, kind in kinds.items() if name in by_name}
+    mask, uncertainty = planes.pop("MASK", None), planes.pop("UNCERT", None)
     provenance = [
         {name: _unescaped(str(row[name])) for name in _PROVENANCE} for row in _rows(by_name.get("PROVENANCE"))
     ]
     parameters = {str(row["name"]): json.loads(row["value"]) for row in _rows(by_name.get("PARAMETERS"))}
     more = [one for one in by_name.values() if isinstance(one, fits.BinTableHDU) and one.name not in _RECORDS]
     tables = {one.name: _table_of(one) for one in more}
-    planes = {name: by_name[name].data.astype(kind) for name, kind in PLANES.items() if name in by_name}
     return ImageContent(data, unit, mask, uncertainty, header, provenance, parameters, tables, planes)
 
 
