@@ -29,7 +29,7 @@ def test_what_was_read_ahead_is_what_would_have_been_read(profiles, tmp_path):
     paths[3].write_bytes(b"SIMPLE  = something else")
     missing = tmp_path / "missing.fits"
     ahead = Ahead([*paths, missing, tmp_path], profiles)
-    for path in (*reversed(paths), paths[0], missing):  # in any order, and twice
+    for path in (*reversed(paths), *paths, missing):  # in any order, and twice
         assert ahead.take(path) == read_near(path, profiles)
     assert ahead.take(paths[3]).members[0].status is FrameStatus.UNREADABLE
     with pytest.raises(FrameError):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 from avcd.compiling import threads
 from avcd.config import Limits
@@ -42,18 +41,19 @@ class Ahead:
 
     def __init__(self, paths: Iterable[Path], profiles: Profiles) -> None:
         self.profiles = profiles
-        self._readings: dict[Path, Future[FileReading]] = {one: Future() for one in paths if one.is_file()}
-        self._waiting = deque(self._readings)
+        self._lock = Lock()
+        self._waiting = {one: Future[FileReading]() for one in paths if one.is_file()}
+        self._begun: dict[Path, Future[FileReading]] = {}
         for _ in range(min(max(1, threads() - 1), len(self._waiting))):
             Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
         while True:
-            try:
-                path = self._waiting.popleft()
-            except IndexError:
-                return
-            reading = self._readings[path]
+            with self._lock:
+                if not self._waiting:
+                    return
+                path, reading = next(iter(self._waiting.items()))
+                self._begun[path] = self._waiting.pop(path)
             try:
                 reading.set_result(read_near(path, self.profiles))
             except Exception as error:  # for whoever asks
@@ -61,9 +61,7 @@ class Ahead:
 
     def take(self, path: Path) -> FileReading:
         """What is in a file; one that was not begun yet is read by who asks."""
-        try:
-            self._waiting.remove(path)
-        except ValueError:
-            if path in self._readings:
-                return self._readings[path].result()
-        return read_near(path, self.profiles)
+        with self._lock:
+            self._waiting.pop(path, None)
+            reading = self._begun.get(path)
+        return read_near(path, self.profiles) if reading is None else reading.result()
