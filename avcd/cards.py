@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.time import Time
-from astropy.wcs import WCS
 
 from avcd.frame import Frame, ProductKind, ProductSpec, ProductStatus
 from avcd.pointing import barycentric_jd, hour_angle
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 # What describes a file's bytes, not its exposure; the writer sets its own.
 _STRUCTURAL = re.compile(
@@ -311,6 +312,8 @@ def time_of(header: fits.Header) -> float | None:
     date = header.get("DATE-OBS")
     if not isinstance(date, str) or "T" not in date:
         return None
+    from astropy.time import Time  # longer in loading than most that is done without times
+
     try:
         return float(Time(date.strip().removesuffix("Z"), format="isot", scale="utc").mjd)
     except ValueError:
@@ -327,6 +330,8 @@ def _number(header: fits.Header, *keywords: str) -> float | None:
 
 def _moment(name: str, mjd: float, comment: str) -> dict[str, tuple[Any, str]]:
     """A moment as date and as number: programs that read world coordinates want both, and complain otherwise."""
+    from astropy.time import Time  # longer in loading than most that is done without times
+
     date = Time(mjd, format="mjd", scale="utc", precision=3).isot
     return {f"DATE-{name}": (date, f"{comment}, UTC"), f"MJD-{name}": (round(mjd, 9), f"[d] of DATE-{name}")}
 

@@ -45,9 +45,14 @@ def loaded(name: str) -> ModuleType | None:
 
 
 def load_beside(name: str) -> None:
-    """Begin to load compiled loops in another thread, while this one reads or waits."""
-    if available() and threads() > 1:
-        threading.Thread(target=kernels, args=(name,)).start()
+    """Begin to load compiled loops, by their module's ``load`` the machine code too, while this thread waits for something else."""
+    threading.Thread(target=_load, args=(name,)).start()
+
+
+def _load(name: str) -> None:
+    module = kernels(name)
+    if module is not None:
+        module.load()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,9 +65,32 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     options: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, **options)(function)
+        found = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no locator: there is nowhere to keep it
         return numba.njit(**options)(function)
+    return _loading_only_itself(found)
+
+
+def _loading_only_itself(dispatcher: Any) -> Any:
+    """Have machine code that was kept loaded without all that Numba would need to make it, which takes half a second.
+
+    Numba prepares itself for compiling before it looks whether there is anything to compile. Code that was kept calls
+    nothing but Numba's runtime, and that is made ready here; loops that call BLAS are not for `compiled`.
+    """
+    from numba.core.caching import FunctionCache
+    from numba.core.runtime import rtsys
+
+    if not all(hasattr(FunctionCache, name) for name in ("_load_overload", "_guard_against_spurious_io_errors")):
+        return dispatcher  # a Numba that is built otherwise does as it pleases
+
+    class KeptCode(FunctionCache):
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
+
+    dispatcher._cache = KeptCode(dispatcher.py_func)
+    return dispatcher
 
 
 _allowed = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from avcd.reduction.defects import find_bad_pixels
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 RECIPE = Path(__file__).resolve().parents[1] / "config" / "recipes" / "bad_pixel_mask.toml"
 SHAPE = (1024, 1024)
@@ -64,7 +64,7 @@ def test_completeness_and_purity():
         hits = found = there = 0
         for seed in range(SEEDS):
             data, truth = make(*arguments[:1], seed, *arguments[1:])
-            mask = find_bad_pixels(CCDData(data, unit="adu"), recipe).ccd.mask != 0
+            mask = find_bad_pixels(MaskedImage(data, unit="adu"), recipe).ccd.mask != 0
             hits, found, there = hits + int((mask & truth).sum()), found + int(mask.sum()), there + int(truth.sum())
             runs += 1
         print(f"| {name} | {hits / there:.1%} | {hits / found if found else 1:.1%} |")

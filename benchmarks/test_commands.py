@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,12 @@ import ccdproc
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.nddata import CCDData
 
-from avcd.cli.onfiles import Session
+from avcd.cli.processing import start_session
 from avcd.products import read_image_product
 from avcd.reduction.calibrate import Detector, Masters, reduce_frame
+from avcd.reduction.planes import MaskedImage
 from avcd.stages import HeldMasters
 from avcd.standalone.outputs import run_task
 from avcd.standalone.reducing import Calibrations, ReduceOptions, plan_reduction
@@ -32,6 +34,7 @@ SIDE = 4096 if FULL else 1024
 FRAMES = 20
 REPEATS = 5
 GAIN, READ_NOISE_E = 1.5, 9.0
+MEMORY = Path("/dev/shm")
 
 CCDPROC = """
 import sys
@@ -69,7 +72,9 @@ def night(tmp_path_factory) -> Path:
 
 
 def avcd(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "avcd", *map(str, words)], check=True, capture_output=True)
+    # Installed packages have their bytecode; that of a working copy is to be kept, too.
+    kept = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    subprocess.run([sys.executable, "-m", "avcd", *map(str, words)], check=True, capture_output=True, env=kept)
 
 
 def least(work: Callable[[], object], repeats: int) -> float:
@@ -104,19 +109,28 @@ def test_a_frame_reduced_in_a_process_that_is_warm(night):
     for kind in ("dark", "flat"):
         raw = sorted(night.glob(f"{kind}-?.fits"))
         avcd("combine", *raw, "-t", kind, "--bias", night / "bias.fits", "-o", night / f"{kind}.fits")
-    session = Session.start(force=True, mem_limit="2 GiB")
+    session = start_session(force=True)
     bias, dark, flat = (session.open_one("-", night / f"{name}.fits") for name in ("bias", "dark", "flat"))
     calibrations = Calibrations(bias, dark, (flat,), None, HeldMasters(2**30))
     options = ReduceOptions(cosmic_rays=False)
     out = night / "reduced.fits"
 
-    def whole() -> None:
-        file = session.open_all([night / "light-0.fits"])[0]
+    def whole(light: Path, out: Path) -> float:
+        out.unlink(missing_ok=True)  # what an older file takes to go is not counted
+        start = time.perf_counter()
+        file = session.open_all([light])[0]
         run_task(plan_reduction(file, out, options, calibrations)[0], force=True)
+        return time.perf_counter() - start
 
-    first = least(whole, 1)
-    command = least(whole, REPEATS)
-    loaded = {name: read_image_product(night / f"{name}.fits").to_ccd() for name in ("bias", "dark", "flat")}
+    first = whole(night / "light-0.fits", out)
+    command = min(whole(night / "light-0.fits", out) for _ in range(REPEATS))
+    in_memory = None
+    if MEMORY.is_dir():
+        with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
+            light = Path(directory) / "light.fits"
+            light.write_bytes((night / "light-0.fits").read_bytes())
+            in_memory = min(whole(light, light.with_name("reduced.fits")) for _ in range(REPEATS))
+    loaded = {name: read_image_product(night / f"{name}.fits").to_image() for name in ("bias", "dark", "flat")}
     file = session.open_all([night / "light-0.fits"])[0]
     raw = file.read()
     parameters = {"full_well_fraction": 0.95, "repair": "none", "cosmic_rays": "none", "background": "none"}
@@ -137,20 +151,18 @@ def test_a_frame_reduced_in_a_process_that_is_warm(night):
     for name, seconds in (("ccdproc: arithmetic alone", peer), ("avcd: arithmetic, residues measured", arithmetic),
                           ("avcd: writing, sums included", writing),
                           ("avcd reduce: file to file, synced and read back", command),
+                          ("the same in a file system in memory", in_memory),
                           ("avcd reduce: the first frame", first)):  # fmt: skip
-        print(f"{name:>48} {seconds:7.3f} s {peer / seconds:6.1f} x")
+        if seconds is not None:
+            print(f"{name:>48} {seconds:7.3f} s {peer / seconds:6.1f} x")
     found = read_image_product(out)
     wanted = by_ccdproc(raw, loaded)
     good = found.mask == 0
     np.testing.assert_allclose(found.data[good], wanted.data[good], rtol=2e-5, atol=0.02)
 
 
-def by_ccdproc(raw: CCDData, masters: dict[str, CCDData]) -> CCDData:
-    plain = {
-        name: CCDData(one.data, unit=u.adu if name != "flat" else "", mask=one.mask != 0,
-                      uncertainty=StdDevUncertainty(one.uncertainty.array))
-        for name, one in masters.items()
-    }  # fmt: skip
+def by_ccdproc(raw: MaskedImage, masters: dict[str, MaskedImage]) -> CCDData:
+    plain = {name: one.to_ccddata() for name, one in masters.items()}
     data = CCDData(raw.data, unit=u.adu)
     frame = ccdproc.create_deviation(
         ccdproc.subtract_bias(data, plain["bias"]), gain=GAIN * u.electron / u.adu, readnoise=READ_NOISE_E * u.electron,

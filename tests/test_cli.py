@@ -10,9 +10,10 @@ import tomllib
 
 import numpy as np
 import pytest
+import typer
 from astropy.io import fits
 
-from avcd.cli import main
+from avcd.cli import build, main
 from avcd.daemon.lock import HomeLock
 from cli_calls import Call
 
@@ -65,6 +66,26 @@ def test_help_names_every_command_and_does_not_load_astropy():
     assert done.stderr.strip() == "[]"
     for name in COMMANDS:
         assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", ["combine", "frames", "db", "rules"])
+def test_a_command_alone_is_what_it_is_among_all(name):
+    among = typer.main.get_command(build()).commands
+    alone = typer.main.get_command(build(name)).commands
+    assert list(alone) == [name]
+    helps = [one[name].get_help(one[name].make_context(name, [], resilient_parsing=True)) for one in (among, alone)]
+    assert helps[0] == helps[1]
+    assert len(typer.main.get_command(build("no-such-command")).commands) == len(among)
+
+
+def test_commands_on_files_start_without_what_few_of_them_need():
+    code = (
+        "import sys, avcd.cli.onfiles, avcd.standalone.combining, avcd.standalone.reducing, avcd.stages.science;"
+        "heavy = {f'astropy.{one}' for one in ('coordinates', 'nddata', 'table', 'time', 'wcs')};"
+        "print(*sorted((heavy | {'numba', 'scipy', 'sqlalchemy'}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_python_m_avcd_is_avcd():

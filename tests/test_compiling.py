@@ -62,6 +62,19 @@ def test_where_code_cannot_be_kept_it_is_made_anew(monkeypatch):
     assert compiled(lambda x: x + 1)(2) == 3
 
 
+@needs_numba
+def test_code_that_was_kept_is_loaded_without_what_compiling_takes():
+    code = (
+        "import sys, numpy as np; from avcd.compiling import _load; _load('reduction.kernels');"
+        "from avcd.reduction import kernels; found = np.zeros(2, np.float32);"
+        "kernels.decode_int16(np.array([0x0180, 0xff7f], np.uint16), 0x8000, found); print(*found);"
+        "print(*sorted({'numba.np.arraymath', 'scipy.linalg'} & set(sys.modules)))"
+    )
+    for _ in range(2):  # the first may have to make it
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["1.0 65535.0", ""]
+
+
 def test_workers_that_are_told_to_use_one_thread_do(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert threads() == 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from astropy.nddata import StdDevUncertainty
 from fields import SHAPE, Sky
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.stages.continuum import subtract_continuum
 
 SHARE = 0.12  # of the broadband light that the narrow filter passes
@@ -28,9 +29,9 @@ def field(*, sigma=1.6, emission_stars=3, number=90):
     return sky, ccd(narrow + line, 2.0), ccd(broad, 8.0), line
 
 
-def ccd(data, noise=None, mask=None) -> CCDData:
-    spread = None if noise is None else StdDevUncertainty(np.full(SHAPE, noise, np.float32))
-    return CCDData(np.asarray(data, np.float32), unit="adu", mask=mask, uncertainty=spread)
+def ccd(data, noise=None, mask=None) -> MaskedImage:
+    spread = None if noise is None else np.full(SHAPE, noise, np.float32)
+    return MaskedImage(np.asarray(data, np.float32), unit="adu", mask=mask, uncertainty=spread)
 
 
 @pytest.mark.parametrize("sigma", [1.6, 2.2])
@@ -53,7 +54,7 @@ def test_uncertainties_are_added_in_quadrature_and_inputs_are_left_alone():
     _, narrow, broad, _ = field()
     before = narrow.data.copy(), broad.data.copy()
     found = subtract_continuum(narrow, broad, factor=0.5, match_widths=False)
-    np.testing.assert_allclose(found.ccd.uncertainty.array, np.hypot(2.0, 0.5 * 8.0), rtol=1e-6)
+    np.testing.assert_allclose(found.ccd.uncertainty, np.hypot(2.0, 0.5 * 8.0), rtol=1e-6)
     assert found.stars is None
     np.testing.assert_array_equal(before[0], narrow.data)
     np.testing.assert_array_equal(before[1], broad.data)
@@ -64,7 +65,7 @@ def test_what_is_saturated_in_either_image_is_marked_and_does_not_count():
     level = np.sort(broad.data.ravel())[-400]
     full = broad.data >= level
     broad.data[full] = level  # many bright stars are cut off: their ratios are all wrong
-    broad.mask = np.where(full, np.uint16(MaskBit.SATURATED), np.uint16(0))
+    broad = replace(broad, mask=np.where(full, np.uint16(MaskBit.SATURATED), np.uint16(0)))
     found = subtract_continuum(narrow, broad)
     assert found.factor == pytest.approx(SHARE, rel=0.04)
     assert ((found.ccd.mask & int(MaskBit.SATURATED)) != 0).sum() == full.sum()

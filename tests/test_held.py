@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from avcd.errors import FrameError
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.stages.held import HeldMasters
 
 
@@ -17,10 +17,10 @@ def reader(tmp_path):
     """A master's file, what reads it, and how often it did."""
     calls: list[str] = []
 
-    def get(held: HeldMasters, name: str, part: tuple[object, ...] = ("bias", "", 0)) -> CCDData:
-        def read() -> CCDData:
+    def get(held: HeldMasters, name: str, part: tuple[object, ...] = ("bias", "", 0)) -> MaskedImage:
+        def read() -> MaskedImage:
             calls.append(name)
-            return CCDData(np.zeros((100, 100), np.float32), unit="adu")
+            return MaskedImage(np.zeros((100, 100), np.float32), unit="adu")
 
         return held.get(tmp_path / name, part, read)
 
@@ -67,7 +67,7 @@ def test_no_more_is_held_than_may_be(reader):
 
 
 def test_what_cannot_be_read_says_so_itself(tmp_path):
-    def fail() -> CCDData:
+    def fail() -> MaskedImage:
         raise FrameError("gone")
 
     with pytest.raises(FrameError, match="gone"):

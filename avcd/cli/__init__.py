@@ -37,8 +37,15 @@ from avcd.cli import (
 from avcd.errors import AvcdError
 
 
-def build() -> typer.Typer:
-    """The command line with all its commands, in the order in which help lists them."""
+def build(asked: str = "") -> typer.Typer:
+    """The command line with all its commands, in the order in which help lists them.
+
+    Parameters
+    ----------
+    asked
+        A command: where there is one of this name, the others are left out, for making them ready takes longer than many of
+        them work.
+    """
     app = typer.Typer(
         name="avcd",
         help="The always-on data service of an observatory: frames dropped in are catalogued, calibrated, solved, "
@@ -54,6 +61,10 @@ def build() -> typer.Typer:
     parts = (processing, badpix, solving, stars, quality, lightcurves, composing, pictures, binning, atlas, upkeep)
     for part in (*commands, *parts):
         part.register(app)
+    command = [one for one in app.registered_commands if one.name == asked]
+    group = [one for one in app.registered_groups if one.name == asked]
+    if command or group:
+        app.registered_commands, app.registered_groups = command, group
     return app
 
 
@@ -86,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        build()(args=list(arguments) if arguments is not None else None, prog_name="avcd")
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        build(words[0] if words else "")(args=words, prog_name="avcd")
     except AvcdError as error:
         sys.stdout.flush()
         print(f"avcd: {error}", file=sys.stderr)

@@ -50,13 +50,13 @@ def badpix(
     Hot and dead pixels and bad columns, whole or in part, come from darks; odd response from one flat, or the ratio
     of two. What was made of the same files in the same way before is left as it is.
     """
+    session = start_session(force, mem_limit, paths)
     from avcd.frame import ProductKind
     from avcd.recipes import load_recipes
     from avcd.standalone.badpixels import plan_mask, plan_repair
     from avcd.standalone.outputs import check_out_file
     from avcd.standalone.planning import changed, recipe_of
 
-    session = start_session(force, mem_limit)
     if mask is None:
         check_out_file(out)
         recipe = recipe_of(ProductKind.BAD_PIXEL_MASK, changes or ())

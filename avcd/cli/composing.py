@@ -104,10 +104,10 @@ def resample(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Bring images with world coordinates onto one grid; flux is kept, masks and uncertainties are carried."""
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.composing import GridOptions, find_grid, plan_resample, scales_between
     from avcd.standalone.outputs import place_outputs
 
-    session = start_session(force, mem_limit)
     files = session.open_all(paths)
     found = find_grid(GridOptions(grid, pixel_scale, north_up), files)
     factors = dict(zip((one.name for one in files), scales_between(files, scale), strict=True))
@@ -136,10 +136,10 @@ def stack(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Stack frames of one field and filter: registered on world coordinates or stars, scaled, outliers rejected."""
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.composing import plan_stack
     from avcd.standalone.outputs import check_out_file
 
-    session = start_session(force, mem_limit)
     check_out_file(out)
     files = session.open_all(paths)
     said = (f"method={method}", f"interpolation={interpolation}", *(changes or ()))
@@ -170,10 +170,10 @@ def mosaic(
     mem_limit: MemoryOption = "1 GiB",
 ) -> None:
     """Join images of many fields into one without seams, larger than memory if need be: written strip by strip."""
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.composing import GridOptions, MosaicOptions, plan_mosaic
     from avcd.standalone.outputs import check_out_file
 
-    session = start_session(force, mem_limit)
     check_out_file(out)
     files = session.open_all(paths)
     said = (f"match={match}", f"interpolation={interpolation}", f"scale={scale}",

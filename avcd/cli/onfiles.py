@@ -14,11 +14,11 @@ import typer
 from avcd.compiling import threads
 from avcd.errors import AvcdError, UsageError
 from avcd.headers.profiles import Profiles, load_profiles
+from avcd.standalone.ahead import Ahead
 from avcd.standalone.inputs import FrameFile, open_files
 from avcd.standalone.outputs import Done, Task, place_outputs, run_task
 from avcd.standalone.pictures import PictureTask, run_pictures
 from avcd.standalone.planning import memory_bytes
-from avcd.views.progress import Bars
 
 Plan = tuple[Task | PictureTask, Sequence[str]]
 
@@ -30,12 +30,13 @@ class Session:
     force: bool
     memory_bytes: int
     profiles: Profiles
+    ahead: Ahead | None = None
     failed: bool = False
 
     @classmethod
-    def start(cls, *, force: bool, mem_limit: str) -> Session:
-        """Begin; ``mem_limit`` is the option's text."""
-        return cls(force, memory_bytes(mem_limit), load_profiles())
+    def start(cls, *, force: bool, mem_limit: str, ahead: Ahead | None = None) -> Session:
+        """Begin; ``mem_limit`` is the option's text, ``ahead`` the files that are being read already."""
+        return cls(force, memory_bytes(mem_limit), ahead.profiles if ahead else load_profiles(), ahead)
 
     def warn(self, text: str) -> None:
         """Say something that is no failure."""
@@ -82,10 +83,16 @@ class Session:
             raise UsageError(f"--dark {path}: it says itself that its bias {said}; leave the option away")
         return dark.with_values(bias_included=with_bias)
 
+    def open_at_once(self, *opening: Callable[[], FrameFile | None]) -> list[FrameFile | None]:
+        """What several options name, each read and checked in a thread of its own; the first error is raised."""
+        with ThreadPoolExecutor() as pool:
+            return [one.result() for one in [pool.submit(work) for work in opening]]
+
     def open_all(
-        self, paths: Sequence[Path], opened: Callable[[Path, Profiles], list[FrameFile]] = open_files
+        self, paths: Sequence[Path], opened: Callable[[Path, Profiles], list[FrameFile]] | None = None
     ) -> list[FrameFile]:
         """The images of all files that can be read, as ``opened`` finds them."""
+        opened = opened or self._open
         found: list[FrameFile] = []
 
         def read(path: Path) -> list[FrameFile] | AvcdError | OSError:
@@ -103,6 +110,9 @@ class Session:
                     self.fail(path, one)
                 step(path.name)
         return found
+
+    def _open(self, path: Path, profiles: Profiles) -> list[FrameFile]:
+        return open_files(path, profiles, self.ahead.take(path) if self.ahead and path.is_file() else None)
 
     def run_each(
         self,
@@ -202,6 +212,8 @@ def bar(description: str, total: int) -> Iterator[Callable[[str], None]]:
     if total < 2 or not is_terminal():
         yield lambda name: None
         return
+    from avcd.views.progress import Bars  # which is not needed where nobody watches
+
     with Bars() as bars:
         yield bars.counter(description, total)
 

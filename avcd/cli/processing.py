@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,11 +95,17 @@ def register(app: typer.Typer) -> None:
         app.command(name)(command)
 
 
-def start_session(force: bool = False, mem_limit: str = "2 GiB") -> Session:
-    """Begin a command on files."""
+def start_session(force: bool = False, mem_limit: str = "2 GiB", paths: Sequence[Path] = ()) -> Session:
+    """Begin a command on files; those of ``paths`` are read while the program is still being loaded."""
+    from avcd.headers.profiles import load_profiles
+    from avcd.reusing import keep_freed_memory
+    from avcd.standalone.ahead import Ahead
+
+    keep_freed_memory()
+    ahead = Ahead(paths, load_profiles())
     from avcd.cli.onfiles import Session
 
-    return Session.start(force=force, mem_limit=mem_limit)
+    return Session.start(force=force, mem_limit=mem_limit, ahead=ahead)
 
 
 def combine(
@@ -147,14 +155,15 @@ def combine(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Combine files into one, pixel by pixel with outliers rejected: a master bias, dark or flat, or a plain combination."""
+    session = start_session(force, mem_limit, paths)
     from avcd.compiling import load_beside
-    from avcd.standalone.combining import CombineOptions, CombineType, Scale, is_small, plan_combination
+    from avcd.standalone.ahead import is_large
+    from avcd.standalone.combining import CombineOptions, CombineType, Scale, plan_combination
     from avcd.standalone.outputs import check_out_file
 
-    session = start_session(force, mem_limit)
     check_out_file(out)
-    if not is_small(paths):
-        load_beside("reduction.kernels")
+    if is_large(paths):
+        load_beside("reduction.kernels")  # files are still being hashed
     options = CombineOptions(
         CombineType(kind),
         method,
@@ -209,20 +218,26 @@ def reduce(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Reduce frames with the masters named: bias, dark, flat, gain, cosmic rays; mask and uncertainty carried."""
+    session = start_session(force, mem_limit, paths)
+    from avcd.compiling import load_beside
     from avcd.stages import HeldMasters
+    from avcd.standalone.ahead import is_large
     from avcd.standalone.reducing import Calibrations, ReduceOptions, plan_reduction
 
-    session = start_session(force, mem_limit)
     options = ReduceOptions(
         gain, read_noise, saturation, cosmic_rays, solve, tuple(changes or ()), session.memory_bytes
     )
-    calibrations = Calibrations(
-        session.open_one("--bias", bias),
-        session.open_dark(dark, dark_with_bias),
-        tuple(found for path in flats or () if (found := session.open_one("--flat", path))),
-        session.open_one("--bad-pixels", bad_pixels),
-        HeldMasters(session.memory_bytes // 2),
+    if is_large(paths):
+        load_beside("reduction.fused")  # files are still being hashed
+    bias_file, dark_file, bad_file, *flat_files = session.open_at_once(
+        lambda: session.open_one("--bias", bias),
+        lambda: session.open_dark(dark, dark_with_bias),
+        lambda: session.open_one("--bad-pixels", bad_pixels),
+        *(partial(session.open_one, "--flat", path) for path in flats or ()),
     )
+    found_flats = tuple(one for one in flat_files if one is not None)
+    held = HeldMasters(session.memory_bytes // 2)
+    calibrations = Calibrations(bias_file, dark_file, found_flats, bad_file, held)
     session.run_each(
         paths,
         out,
@@ -296,9 +311,9 @@ def background(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Measure the smooth background under the stars, on a clipped and median-filtered mesh; write it, or subtract it."""
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.images import plan_background
 
-    session = start_session(force, mem_limit)
     limit = session.memory_bytes
     session.run_each(
         paths,
@@ -322,9 +337,9 @@ def imarith(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Compute with images: each file and a number, or another file. Masks and uncertainties are carried."""
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.images import plan_arithmetic
 
-    session = start_session(force, mem_limit)
     given = {"add": add, "subtract": subtract, "multiply": multiply, "divide": divide}
     chosen = [(name, text) for name, text in given.items() if text is not None]
     if len(chosen) != 1:
@@ -361,9 +376,9 @@ def cosmic(
     mem_limit: MemoryOption = "2 GiB",
 ) -> None:
     """Find cosmic rays in frames whose bias was subtracted, mask and replace them."""
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.images import CosmicOptions, CosmicPart, plan_cosmic
 
-    session = start_session(force, mem_limit)
     options = CosmicOptions(gain, read_noise, saturation, tuple(changes or ()), method.value)
     wanted = {"cleaned": out, "difference": difference, "mask": mask}
     session.run_parts(

@@ -29,9 +29,9 @@ def stars(
 
     With world coordinates positions on the sky are added, and magnitudes where reference stars give a zero point.
     """
+    session = start_session(force, mem_limit, paths)
     from avcd.standalone.stars import StarOptions, plan_stars
 
-    session = start_session(force, mem_limit)
     options = StarOptions(votable, regions, picture, report, tuple(changes or ()))
     session.run_each(
         paths, out, "stars", lambda file, path: (plan_stars(file, path, options, session.memory_bytes), [])

@@ -142,7 +142,7 @@ def combine_pixels(
                 value = one[k]
                 into[k] = value if value == value else _INFINITY
         sort_columns(work, network)
-        middle_of_columns(work, valid, centre)
+        middle_of_columns(work, valid, complete, centre)
         if frames == 2 or not complete:
             for k in range(BLOCK):
                 if valid[k] == 2:
@@ -156,7 +156,7 @@ def combine_pixels(
                     value = abs(one[k] - centre[k])
                     into[k] = value if value == value else _INFINITY
             sort_columns(work, network)
-            middle_of_columns(work, valid, robust)
+            middle_of_columns(work, valid, complete, robust)
             for k in range(BLOCK):
                 robust[k] = _TO_SIGMA * robust[k] if valid[k] > 3 else _ZERO
         for k in range(BLOCK):
@@ -213,7 +213,7 @@ def combine_pixels(
                     value = one[k]
                     into[k] = value if value == value else _INFINITY
             sort_columns(work, middle_pairs if every else pairs)
-            middle_of_columns(work, kept, centre)
+            middle_of_columns(work, kept, every, centre)
         for k in range(width):
             number = kept[k]
             counts[0] += valid[k]

@@ -18,22 +18,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import StdDevUncertainty
-from astropy.table import Table
-from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd import faults
 from avcd.encoding import encoded, write_hdus, write_image
 from avcd.errors import ProductError, StorageError
 from avcd.frame import MaskBit
 from avcd.products.heads import parameter_texts, parameters_hdu, primary_head, provenance_hdu
+from avcd.products.planes import read_plane
 from avcd.products.verifying import verify_fits
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.work import PublishedFile
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+    from astropy.wcs import WCS
 
 __all__ = [
     "PLANES",
@@ -66,6 +68,7 @@ _PLANE_MEANING = {
     "COVERAGE": ("coverage", "how many frames are in a pixel"),
 }
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
+_RECORDS = ("PROVENANCE", "PARAMETERS")
 _PROVENANCE = ("role", "id", "name", "sha256")  # the columns of the table
 # File systems allow 255 bytes; a temporary name is the product's with the token and more.
 _LONGEST_NAME = 150
@@ -103,19 +106,18 @@ class ImageContent:
     tables: Mapping[str, Table] = field(default_factory=dict)
     planes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def to_ccd(self) -> CCDData:
-        """As CCDData: the mask plane stays uint16; the WCS is set where the header has a celestial one."""
-        uncertainty = None if self.uncertainty is None else StdDevUncertainty(self.uncertainty, copy=False)
-        found = CCDData(self.data, unit=self.unit, mask=self.mask, uncertainty=uncertainty)
-        found.meta = self.header
-        found.wcs = celestial_wcs(self.header)
-        return found
+    def to_image(self) -> MaskedImage:
+        """The image itself; its world coordinates are those of the header, where that has celestial ones."""
+        wcs = celestial_wcs(self.header)
+        return MaskedImage(self.data, self.unit, self.mask, self.uncertainty, self.header, wcs)
 
 
 def celestial_wcs(header: fits.Header) -> WCS | None:
     """The celestial world coordinates of a header; None when it has none."""
     if "CTYPE1" not in header:
         return None
+    from astropy.wcs import WCS, FITSFixedWarning  # longer in loading than most products in reading
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         found = WCS(header, naxis=2)
@@ -175,7 +177,7 @@ def _first_head(hdus: list[Any], number: int) -> bytes:
 
 
 def _where_tables_follow(hdus: list[Any]) -> list[tuple[fits.Header, bytes]]:
-    return list(encoded([*hdus, fits.BinTableHDU(Table({"any": [0]}))]))[:-1]
+    return list(encoded([*hdus, fits.ImageHDU()]))[:-1]  # whatever it is that follows
 
 
 def _image_hdus(planes: Mapping[str, np.ndarray], unit: str, header: fits.Header) -> list[Any]:
@@ -211,7 +213,7 @@ def image_headers(
     """The headers that `write_image_fits` would write for planes of this shape, their sums still to be filled in."""
     planes = {name: np.zeros((1, 1), _stored_type(name)) for name in names}
     hdus = _image_hdus(planes, unit, header)
-    hdus.append(fits.BinTableHDU(Table({"any": [0]})))  # tables always follow
+    hdus.append(fits.ImageHDU())  # for the tables that always follow
     found = {name: one for name, (one, _) in zip(planes, encoded(hdus), strict=False)}
     for one in found.values():
         one["NAXIS1"], one["NAXIS2"] = shape[1], shape[0]
@@ -280,29 +282,32 @@ def read_image_product(path: Path, *, pixels: bool = True) -> ImageContent:
         with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("error", fits.verify.VerifyWarning)
             with fits.open(stream, memmap=False) as hdus:
-                return _content(hdus, pixels)
+                return _content(hdus, stream, pixels)
     except (OSError, LookupError, TypeError, ValueError, fits.VerifyError, fits.verify.VerifyWarning) as error:
         raise ProductError(f"{path.name} cannot be read as a product: {error}") from error
 
 
-def _content(hdus: fits.HDUList, pixels: bool) -> ImageContent:
+def _content(hdus: fits.HDUList, stream: BinaryIO, pixels: bool) -> ImageContent:
     header = hdus[0].header.copy()
     unit = str(header.get("BUNIT", ""))
     by_name = {hdu.name: hdu for hdu in hdus}
-    data = np.asarray(hdus[0].data, dtype=np.float32) if pixels else np.empty((0, 0), np.float32)
-    mask = by_name["MASK"].data.astype(np.uint16) if pixels and "MASK" in by_name else None
-    uncertainty = by_name["UNCERT"].data.astype(np.float32) if pixels and "UNCERT" in by_name else None
+    kinds: Mapping[str, type[np.generic]] = {"MASK": np.uint16, "UNCERT": np.float32, **PLANES} if pixels else {}
+    data = read_plane(hdus[0], stream, np.float32) if pixels else np.empty((0, 0), np.float32)
+    planes = {name: read_plane(by_name[name], stream, kind) for name, kind in kinds.items() if name in by_name}
+    mask, uncertainty = planes.pop("MASK", None), planes.pop("UNCERT", None)
     provenance = [
         {name: _unescaped(str(row[name])) for name in _PROVENANCE} for row in _rows(by_name.get("PROVENANCE"))
     ]
     parameters = {str(row["name"]): json.loads(row["value"]) for row in _rows(by_name.get("PARAMETERS"))}
-    tables = {
-        name: Table(hdu.data)
-        for name, hdu in by_name.items()
-        if isinstance(hdu, fits.BinTableHDU) and name not in ("PROVENANCE", "PARAMETERS")
-    }
-    planes = {name: by_name[name].data.astype(kind) for name, kind in PLANES.items() if name in by_name}
+    more = [one for one in by_name.values() if isinstance(one, fits.BinTableHDU) and one.name not in _RECORDS]
+    tables = {one.name: _table_of(one) for one in more}
     return ImageContent(data, unit, mask, uncertainty, header, provenance, parameters, tables, planes)
+
+
+def _table_of(hdu: Any) -> Table:
+    from astropy.table import Table  # longer in loading than most products in reading
+
+    return Table(hdu.data)
 
 
 def _rows(hdu: Any) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
 
 from avcd.encoding import CARD, SUM_COMMENT, encoded, padded_text, signed
 
@@ -45,7 +44,7 @@ def primary_head(header: fits.Header, unit: str) -> bytes | None:
 
 @lru_cache(maxsize=1)
 def _structure() -> str:
-    head, _ = next(encoded([fits.PrimaryHDU(np.zeros((1, 1), np.float32)), fits.BinTableHDU(Table({"any": [0]}))]))
+    head, _ = next(encoded([fits.PrimaryHDU(np.zeros((1, 1), np.float32)), fits.ImageHDU()]))
     return head.tostring()[: _STRUCTURE * CARD]
 
 
@@ -86,9 +85,26 @@ def _table(columns: Mapping[str, Sequence[str]], title: str) -> bytes:
 
 @lru_cache(maxsize=256)
 def _table_head(kinds: tuple[tuple[str, str], ...], rows: int, title: str) -> bytes:
-    table = Table(np.zeros(rows, dtype=list(kinds)))
-    _, (head, _) = encoded([fits.PrimaryHDU(), fits.BinTableHDU(table, name=title)])
-    return head.tostring().encode("ascii")
+    width = np.dtype(list(kinds)).itemsize
+    found = fits.Header(
+        [
+            ("XTENSION", "BINTABLE", "binary table extension"),
+            ("BITPIX", 8, "array data type"),
+            ("NAXIS", 2, "number of array dimensions"),
+            ("NAXIS1", width, "length of dimension 1"),
+            ("NAXIS2", rows, "length of dimension 2"),
+            ("PCOUNT", 0, "number of group parameters"),
+            ("GCOUNT", 1, "number of groups"),
+            ("TFIELDS", len(kinds), "number of table fields"),
+        ]
+    )
+    for number, (name, kind) in enumerate(kinds, 1):
+        found[f"TTYPE{number}"] = name
+        found[f"TFORM{number}"] = f"{np.dtype(kind).itemsize}A"
+    found["EXTNAME"] = (title, "extension name")
+    found["CHECKSUM"] = ("0" * 16, SUM_COMMENT)
+    found["DATASUM"] = ("0", SUM_COMMENT)
+    return padded_text(found.tostring(endcard=False, padding=False))
 
 
 def parameter_texts(parameters: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

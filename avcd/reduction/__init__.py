@@ -1,1 +1,1 @@
-"""Reduction: pure functions over arrays and CCDData. Shapes are (ny, nx); masks are uint16 planes of `MaskBit`."""
+"""Reduction: pure functions over arrays and MaskedImage. Shapes are (ny, nx); masks are uint16 planes of `MaskBit`."""

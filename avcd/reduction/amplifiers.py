@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.reduction.overscan import subtract_overscan, trim
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.sections import Section
 
 # An amplifier's cards end in its number: BIASSEC1 and DATASEC1 of some programs, BSEC11 and DSEC11 of others.
@@ -65,13 +64,13 @@ def amplifiers_of(header: Mapping[str, Any]) -> tuple[Amplifier, ...]:
 
 
 def join_amplifiers(
-    ccd: CCDData, amplifiers: Sequence[Amplifier], *, method: str = "median", degree: int | None = None
-) -> CCDData:
+    ccd: MaskedImage, amplifiers: Sequence[Amplifier], *, method: str = "median", degree: int | None = None
+) -> MaskedImage:
     """Every amplifier's part less its own overscan, and the parts put together as they lie on the detector.
 
     Parameters
     ----------
-    ccd : CCDData, shape (ny, nx)
+    ccd : MaskedImage, shape (ny, nx)
         Not changed.
     amplifiers
         Their images make rows and columns without a hole: one, two by one, two by two …
@@ -80,7 +79,7 @@ def join_amplifiers(
 
     Returns
     -------
-    CCDData
+    MaskedImage
         Same unit, without the gaps between the parts; mask and uncertainty go along. World coordinates do not: see
         `place_of`.
 
@@ -102,25 +101,24 @@ def join_amplifiers(
         if part.mask is not None:
             mask[here] = part.mask
         if sigma is not None:
-            sigma[here] = part.uncertainty.array
+            sigma[here] = part.uncertainty
     masked = ccd.mask is not None or mask.any()
-    return CCDData(
+    return MaskedImage(
         data,
         unit=ccd.unit,
         mask=mask if masked else None,
-        uncertainty=None if sigma is None else StdDevUncertainty(sigma, copy=False),
-        meta=ccd.meta,
+        uncertainty=sigma,
+        header=ccd.header,
     )
 
 
-def _part_of(ccd: CCDData, one: Amplifier, method: str, degree: int | None) -> CCDData:
+def _part_of(ccd: MaskedImage, one: Amplifier, method: str, degree: int | None) -> MaskedImage:
     if one.overscan is None:
         return trim(ccd, one.image)
     over, image = one.overscan, one.image
     x, y = min(over.x_first, image.x_first) - 1, min(over.y_first, image.y_first) - 1
     both = Section(x + 1, max(over.x_last, image.x_last), y + 1, max(over.y_last, image.y_last))
-    own = trim(ccd, both)
-    own.wcs = None
+    own = replace(trim(ccd, both), wcs=None)
     return trim(subtract_overscan(own, _moved(over, x, y), method=method, degree=degree), _moved(image, x, y))
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 
-import astropy.units as u
 import numpy as np
-from astropy import nddata
-from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     "add": operator.add,
@@ -22,22 +20,22 @@ OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def calculate(first: CCDData, operation: str, second: CCDData | float) -> CCDData:
+def calculate(first: MaskedImage, operation: str, second: MaskedImage | float) -> MaskedImage:
     """One frame with another, or with a number.
 
     Parameters
     ----------
-    first : CCDData, shape (ny, nx)
+    first : MaskedImage, shape (ny, nx)
         Not changed.
     operation
         "add", "subtract", "multiply" or "divide".
-    second : CCDData of the same shape, or float
+    second : MaskedImage of the same shape, or float
         A frame is taken to be independent of the first. A number is exact; in sums it is of the first frame's unit, in
         products and quotients without unit.
 
     Returns
     -------
-    CCDData
+    MaskedImage
         float32; masks OR-ed; uncertainties of independent values, None where a frame's is not known. Pixels that come
         out as no finite number (division by zero) are zero and masked NON_FINITE. Units multiply and divide.
 
@@ -52,7 +50,7 @@ def calculate(first: CCDData, operation: str, second: CCDData | float) -> CCDDat
         raise ValueError(f"{operation!r} is none of {tuple(OPERATIONS)}")
     a = np.asarray(first.data, dtype=np.float64)
     b: np.ndarray | float
-    if isinstance(second, nddata.CCDData):
+    if isinstance(second, MaskedImage):
         if first.data.shape != second.data.shape:
             raise ProcessingError(f"frames of different sizes: {first.data.shape} and {second.data.shape}")
         b = np.asarray(second.data, dtype=np.float64)
@@ -71,23 +69,25 @@ def calculate(first: CCDData, operation: str, second: CCDData | float) -> CCDDat
     if broken.any():
         mask = np.zeros(data.shape, np.uint16) if mask is None else mask
         mask[broken] |= np.uint16(MaskBit.NON_FINITE)
-    return CCDData(
-        np.where(broken, 0, data).astype(np.float32),
+    return replace(
+        first,
+        data=np.where(broken, 0, data).astype(np.float32),
         unit=unit,
         mask=mask,
-        uncertainty=None if sigma is None else StdDevUncertainty(sigma.astype(np.float32)),
-        meta=first.meta,
-        wcs=first.wcs,
+        uncertainty=None if sigma is None else sigma.astype(np.float32),
     )
 
 
-def _unit(first: CCDData, operation: str, second: CCDData | float) -> u.UnitBase:
-    if not isinstance(second, nddata.CCDData):
+def _unit(first: MaskedImage, operation: str, second: MaskedImage | float) -> str:
+    if not isinstance(second, MaskedImage):
         return first.unit
-    if operation == "multiply":
-        return first.unit * second.unit
-    if operation == "divide":
-        return first.unit / second.unit
+    if operation in ("multiply", "divide"):
+        if not second.unit:
+            return first.unit
+        import astropy.units as u  # longer in loading than frames in multiplying
+
+        one, other = (u.Unit(text, parse_strict="silent") for text in (first.unit, second.unit))
+        return str(one * other if operation == "multiply" else one / other)
     if first.unit != second.unit:
         raise ProcessingError(
             f"a frame in {first.unit or 'no unit'} and one in {second.unit or 'no unit'} cannot be {operation}ed"
@@ -95,23 +95,23 @@ def _unit(first: CCDData, operation: str, second: CCDData | float) -> u.UnitBase
     return first.unit
 
 
-def _masks(first: CCDData, second: CCDData | float) -> np.ndarray | None:
-    planes = [one.mask for one in (first, second) if isinstance(one, nddata.CCDData) and one.mask is not None]
+def _masks(first: MaskedImage, second: MaskedImage | float) -> np.ndarray | None:
+    planes = [one.mask for one in (first, second) if isinstance(one, MaskedImage) and one.mask is not None]
     return np.bitwise_or.reduce([np.asarray(one, dtype=np.uint16) for one in planes]) if planes else None
 
 
 def _uncertainty(
-    first: CCDData, operation: str, second: CCDData | float, a: np.ndarray, b: np.ndarray | float
+    first: MaskedImage, operation: str, second: MaskedImage | float, a: np.ndarray, b: np.ndarray | float
 ) -> np.ndarray | None:
     """One standard deviation of the result."""
     if first.uncertainty is None:
         return None
-    mine = np.asarray(first.uncertainty.array, dtype=np.float64)
+    mine = np.asarray(first.uncertainty, dtype=np.float64)
     theirs: np.ndarray | float = 0.0
-    if isinstance(second, nddata.CCDData):
+    if isinstance(second, MaskedImage):
         if second.uncertainty is None:
             return None
-        theirs = np.asarray(second.uncertainty.array, dtype=np.float64)
+        theirs = np.asarray(second.uncertainty, dtype=np.float64)
     if operation == "multiply":
         return np.asarray(np.hypot(b * mine, a * theirs))
     if operation == "divide":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sep
-from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Background:
     sigma: float
 
 
-def estimate_background(ccd: CCDData, *, box_px: int = 64, filter_boxes: int = 3) -> Background:
+def estimate_background(ccd: MaskedImage, *, box_px: int = 64, filter_boxes: int = 3) -> Background:
     """The background of a frame.
 
     In each box of the mesh, pixels are clipped until what is left looks like noise about a mode; the boxes' values are
@@ -33,7 +32,7 @@ def estimate_background(ccd: CCDData, *, box_px: int = 64, filter_boxes: int = 3
 
     Parameters
     ----------
-    ccd : CCDData, shape (ny, nx)
+    ccd : MaskedImage, shape (ny, nx)
         Not changed. Masked and non-finite pixels take no part.
     box_px
         Side of a box; a few times the size of what shall not be followed.
@@ -66,19 +65,19 @@ def estimate_background(ccd: CCDData, *, box_px: int = 64, filter_boxes: int = 3
     return Background(found.back(), found.rms(), float(found.globalback), float(found.globalrms))
 
 
-def subtract_background(ccd: CCDData, background: Background) -> CCDData:
+def subtract_background(ccd: MaskedImage, background: Background) -> MaskedImage:
     """A frame less its background.
 
     Parameters
     ----------
-    ccd : CCDData, shape (ny, nx)
+    ccd : MaskedImage, shape (ny, nx)
         Not changed.
     background
         Of a frame of this shape, in the same unit.
 
     Returns
     -------
-    CCDData
+    MaskedImage
         Mask and uncertainty as they were: the background is the mean of so many pixels that its error is small beside
         each one's own, and it is common to all, so that it would not average out.
 
@@ -89,11 +88,9 @@ def subtract_background(ccd: CCDData, background: Background) -> CCDData:
     """
     if ccd.data.shape != background.level.shape:
         raise ProcessingError(f"the frame has shape {ccd.data.shape}, the background {background.level.shape}")
-    return CCDData(
-        (ccd.data - background.level).astype(np.float32),
-        unit=ccd.unit,
-        mask=None if ccd.mask is None else np.array(ccd.mask, dtype=np.uint16),
-        uncertainty=None if ccd.uncertainty is None else StdDevUncertainty(np.array(ccd.uncertainty.array)),
-        meta=ccd.meta,
-        wcs=ccd.wcs,
+    return replace(
+        ccd,
+        data=(ccd.data - background.level).astype(np.float32),
+        mask=None if ccd.mask is None else np.array(ccd.mask),
+        uncertainty=None if ccd.uncertainty is None else np.array(ccd.uncertainty),
     )

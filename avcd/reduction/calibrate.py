@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import astropy.units as u
 import numpy as np
-from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
@@ -16,7 +14,7 @@ from avcd.reduction.applying import Terms, apply_terms, hide_broken, scaled
 from avcd.reduction.background import estimate_background, subtract_background
 from avcd.reduction.cosmic import find_cosmic_rays
 from avcd.reduction.noise import mad_sigma
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.reduction.prepared import prepare
 from avcd.reduction.repair import repair_pixels
 from avcd.reduction.residues import hot_residue_at, measure_sky_gradient
@@ -36,12 +34,12 @@ class Masters:
     from the dark, so that its noise, being in both, cancels when both are subtracted.
     """
 
-    bias: CCDData | None = None
-    dark: CCDData | None = None
+    bias: MaskedImage | None = None
+    dark: MaskedImage | None = None
     dark_exposure_s: float | None = None
     dark_has_bias: bool | None = None
     dark_less_bias: bool = False
-    flat: CCDData | None = None
+    flat: MaskedImage | None = None
     bad_pixels: np.ndarray | None = None
 
 
@@ -73,7 +71,7 @@ class Reduced:
     ``background``: the smooth sky, where the recipe asks for it; in the unit of the frame.
     """
 
-    ccd: CCDData
+    ccd: MaskedImage
     steps: tuple[Mapping[str, Any], ...]
     applied: frozenset[str]
     metrics: Mapping[str, float]
@@ -85,7 +83,7 @@ class Reduced:
 class _Run:
     """A reduction under way: ``terms`` are gathered first, and then carried out at once."""
 
-    raw: CCDData
+    raw: MaskedImage
     terms: dict[str, Any] = field(default_factory=dict)
     masks: list[np.ndarray] = field(default_factory=list)
     steps: list[Mapping[str, Any]] = field(default_factory=list)
@@ -102,13 +100,13 @@ class _Run:
 
 
 def reduce_frame(
-    raw: CCDData, masters: Masters, detector: Detector, exposure_s: float | None, params: Mapping[str, Any]
+    raw: MaskedImage, masters: Masters, detector: Detector, exposure_s: float | None, params: Mapping[str, Any]
 ) -> Reduced:
     """Calibrate one frame.
 
     Parameters
     ----------
-    raw : CCDData, shape (ny, nx), unit adu or electron
+    raw : MaskedImage, shape (ny, nx), unit adu or electron
         Not changed. In electrons the gain was applied before and is not applied again. An uncertainty that it brings
         (that of its overscan's level) is added to its own noise.
     masters
@@ -150,7 +148,7 @@ def reduce_frame(
         run.step("bad pixels masked", pixels=int(np.count_nonzero(masters.bad_pixels)))
     unit = _plan_gain(run, detector)
     data, sigma, mask = apply_terms(raw.data, raw.mask, Terms(masks=tuple(run.masks), **run.terms))
-    ccd = CCDData(data, unit=unit, mask=mask, uncertainty=StdDevUncertainty(sigma, copy=False))
+    ccd = MaskedImage(data, unit=unit, mask=mask, uncertainty=sigma)
     if masters.flat is not None:
         run.metrics |= measure_sky_gradient(data, mask)
     if params["repair"] != "none":
@@ -161,15 +159,16 @@ def reduce_frame(
     if params["background"] != "none":
         ccd, background = _measure_background(run, ccd, params)
     if ccd.data is not data:
-        hide_broken(ccd.data, ccd.uncertainty.array, np.asarray(ccd.mask))
+        assert ccd.uncertainty is not None
+        hide_broken(ccd.data, ccd.uncertainty, np.asarray(ccd.mask))
     run.metrics["masked_fraction"] = float(np.count_nonzero(np.asarray(ccd.mask))) / ccd.data.size
     return Reduced(ccd, tuple(run.steps), frozenset(run.applied), run.metrics, tuple(run.warnings), background)
 
 
-def _start(raw: CCDData, detector: Detector, params: Mapping[str, Any]) -> _Run:
+def _start(raw: MaskedImage, detector: Detector, params: Mapping[str, Any]) -> _Run:
     run = _Run(raw, {"largest": _LARGEST})
     if raw.uncertainty is not None:
-        run.terms["own_sigma"] = raw.uncertainty.array
+        run.terms["own_sigma"] = raw.uncertainty
     if detector.saturation_adu is not None:
         limit = float(params["full_well_fraction"]) * detector.saturation_adu
         run.terms["saturation"] = detector.above_overscan(limit)
@@ -202,10 +201,10 @@ def _zero_level(masters: Masters, detector: Detector, *, brings_bias: bool) -> n
 def _plan_noise(run: _Run, detector: Detector, zero_level: np.ndarray | float | None) -> None:
     """The raw frame's own noise: photons, where a gain says how many there are, and read-out."""
     unit = run.raw.unit
-    gain = detector.gain_e_per_adu if unit == u.adu else 1.0
+    gain = detector.gain_e_per_adu if unit == "adu" else 1.0
     if detector.read_noise_e is not None and gain:
         read_noise = detector.read_noise_e / gain
-    elif detector.read_noise_adu is not None and unit == u.adu:
+    elif detector.read_noise_adu is not None and unit == "adu":
         read_noise = detector.read_noise_adu
     else:
         rows = run.raw.data[:: max(1, run.raw.data.shape[0] // _NOISE_ROWS)].astype(np.float32)
@@ -285,7 +284,7 @@ def _dark_scale(exposure_s: float | None, dark_s: float | None, brings_bias: boo
     return 1.0
 
 
-def _plan_flat(run: _Run, flat: CCDData) -> None:
+def _plan_flat(run: _Run, flat: MaskedImage) -> None:
     master = prepare(flat)
     found = master.response
     run.terms |= {"response": master.data, "response_sigma": master.sigma, "norm": found.norm}
@@ -294,45 +293,46 @@ def _plan_flat(run: _Run, flat: CCDData) -> None:
     run.step("flat divided", norm=round(found.norm, 6))
 
 
-def _plan_gain(run: _Run, detector: Detector) -> u.Unit:
+def _plan_gain(run: _Run, detector: Detector) -> str:
     """The unit of the result: electrons, where a gain is known."""
-    if run.raw.unit != u.adu:
+    if run.raw.unit != "adu":
         return run.raw.unit
     if not detector.gain_e_per_adu:
         run.warnings.append("the gain is not known: pixels stay in adu, and photon noise is not in the uncertainty")
-        return u.adu
+        return "adu"
     run.terms["factor"] = detector.gain_e_per_adu
     run.step("gain", e_per_adu=detector.gain_e_per_adu)
-    return u.electron
+    return "electron"
 
 
-def _repair(run: _Run, ccd: CCDData, params: Mapping[str, Any]) -> CCDData:
+def _repair(run: _Run, ccd: MaskedImage, params: Mapping[str, Any]) -> MaskedImage:
     found, counts = repair_pixels(ccd, params)
     run.metrics |= counts
     run.step("bad pixels replaced", method=params["repair"], **{name: int(count) for name, count in counts.items()})
     return found
 
 
-def _clean_cosmic_rays(run: _Run, ccd: CCDData, detector: Detector, params: Mapping[str, Any]) -> CCDData:
+def _clean_cosmic_rays(run: _Run, ccd: MaskedImage, detector: Detector, params: Mapping[str, Any]) -> MaskedImage:
     """Cosmic rays masked and replaced."""
     mask = np.array(ccd.mask)
     if params["cosmic_rays"] == "median":
         # What it is made of takes longer to load than a frame in reducing.
         from avcd.reduction.cosmic_median import find_by_median, median_parameters
 
-        error = np.maximum(ccd.uncertainty.array, np.finfo(np.float32).tiny)
+        assert ccd.uncertainty is not None
+        error = np.maximum(ccd.uncertainty, np.finfo(np.float32).tiny)
         struck, data = find_by_median(ccd.data, error, mask != 0, **median_parameters(params))
     else:
         struck, data = find_cosmic_rays(ccd.data, mask != 0, *_noise_and_saturation(run, ccd, detector), params)
     mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
     run.metrics["cosmic_ray_px"] = float(np.count_nonzero(struck))
     run.step("cosmic rays replaced", pixels=int(np.count_nonzero(struck)))
-    return CCDData(data, unit=ccd.unit, mask=mask, uncertainty=ccd.uncertainty)
+    return MaskedImage(data, unit=ccd.unit, mask=mask, uncertainty=ccd.uncertainty)
 
 
-def _noise_and_saturation(run: _Run, ccd: CCDData, detector: Detector) -> tuple[float, float]:
+def _noise_and_saturation(run: _Run, ccd: MaskedImage, detector: Detector) -> tuple[float, float]:
     """What the search for cosmic rays wants to know, in the unit of the pixels."""
-    electrons = ccd.unit == u.electron
+    electrons = ccd.unit == "electron"
     gain = detector.gain_e_per_adu or 1.0
     # What the noise model sqrt(signal + readnoise^2) wants: with a gain the read noise in electrons; without one the
     # sky's whole scatter, since adu do not follow Poisson statistics. That finds fewer cosmic rays, not false ones.
@@ -345,7 +345,7 @@ def _noise_and_saturation(run: _Run, ccd: CCDData, detector: Detector) -> tuple[
     return float(noise), detector.above_overscan(detector.saturation_adu) * (gain if electrons else 1.0)
 
 
-def _measure_background(run: _Run, ccd: CCDData, params: Mapping[str, Any]) -> tuple[CCDData, np.ndarray]:
+def _measure_background(run: _Run, ccd: MaskedImage, params: Mapping[str, Any]) -> tuple[MaskedImage, np.ndarray]:
     """The smooth sky kept, and taken off where the recipe says so."""
     found = estimate_background(
         ccd, box_px=int(params["background_box_px"]), filter_boxes=int(params["background_filter_boxes"])

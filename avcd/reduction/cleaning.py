@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import astropy.units as u
 import numpy as np
-from astropy.nddata import StdDevUncertainty
 
 from avcd.frame import MaskBit
 from avcd.reduction.cosmic import find_cosmic_rays
 from avcd.reduction.cosmic_median import find_by_median, median_parameters
 from avcd.reduction.noise import mad_sigma
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 
 def clean_cosmic_rays(
-    ccd: CCDData,
+    ccd: MaskedImage,
     params: Mapping[str, Any],
     *,
     gain_e_per_adu: float | None = None,
     read_noise_e: float | None = None,
     saturation: float | None = None,
     method: str = "lacosmic",
-) -> tuple[CCDData, int]:
+) -> tuple[MaskedImage, int]:
     """A frame whose cosmic rays are masked and replaced from their neighbours.
 
     Parameters
     ----------
-    ccd : CCDData, shape (ny, nx), unit adu or electron
+    ccd : MaskedImage, shape (ny, nx), unit adu or electron
         Its bias removed, so that its square root is its photon noise; not changed. Masked and non-finite pixels take no
         part.
     params
@@ -48,7 +47,7 @@ def clean_cosmic_rays(
 
     Returns
     -------
-    CCDData
+    MaskedImage
         Same unit and uncertainty; struck pixels are masked COSMIC_RAY.
     int
         How many there are.
@@ -57,8 +56,8 @@ def clean_cosmic_rays(
     ----------
     van Dokkum 2001, PASP 113, 1420.
     """
-    factor = np.float32(gain_e_per_adu) if gain_e_per_adu and ccd.unit == u.adu else np.float32(1)
-    counts = ccd.unit == u.electron or bool(gain_e_per_adu)
+    factor = np.float32(gain_e_per_adu) if gain_e_per_adu and ccd.unit == "adu" else np.float32(1)
+    counts = ccd.unit == "electron" or bool(gain_e_per_adu)
     mask = np.zeros(ccd.data.shape, np.uint16) if ccd.mask is None else np.array(ccd.mask, dtype=np.uint16)
     data = np.array(ccd.data, dtype=np.float32)
     broken = ~np.isfinite(data)
@@ -72,16 +71,15 @@ def clean_cosmic_rays(
         noise = read_noise_e
     limit = np.inf if saturation is None else saturation * float(factor)
     if method == "median":
-        known = None if ccd.uncertainty is None else np.asarray(ccd.uncertainty.array, np.float32) * factor
+        known = None if ccd.uncertainty is None else np.asarray(ccd.uncertainty, np.float32) * factor
         error = _errors(scaled, known, float(noise), counts=counts)
         struck, cleaned = find_by_median(scaled, error, mask != 0, **median_parameters(params))
     else:
         struck, cleaned = find_cosmic_rays(scaled, mask != 0, float(noise), limit, params)
     data[struck] = cleaned[struck] / factor
     mask[struck] |= np.uint16(MaskBit.COSMIC_RAY)
-    uncertainty = None if ccd.uncertainty is None else StdDevUncertainty(np.array(ccd.uncertainty.array))
-    found = CCDData(data, unit=ccd.unit, mask=mask, uncertainty=uncertainty, meta=ccd.meta, wcs=ccd.wcs)
-    return found, int(np.count_nonzero(struck))
+    uncertainty = None if ccd.uncertainty is None else np.array(ccd.uncertainty)
+    return replace(ccd, data=data, mask=mask, uncertainty=uncertainty), int(np.count_nonzero(struck))
 
 
 def _errors(data: np.ndarray, known: np.ndarray | None, noise: float, *, counts: bool) -> np.ndarray:

@@ -20,6 +20,7 @@ from avcd.reduction.survivors import (
     REJECTIONS,
     Rejection,
     collapse,
+    gamma_median,
     median_of_valid,
 )
 from avcd.sorting import middle_network, sorting_network
@@ -225,18 +226,17 @@ def _typical_variance(plan: _Plan) -> float:
         return 0.0
     ny = plan.sources[0].shape[0]
     starts = sorted({round(start) for start in np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS))})
-    found = []
-    for start in starts:
+
+    def variances_at(start: int) -> np.ndarray:
         stack = plan.stack(slice(start, start + 1))
         complete = ~np.isnan(stack).any(axis=0)
-        found.append(np.var(stack[:, complete], axis=0, ddof=1, dtype=np.float64))
-    variances = np.concatenate(found)
+        return np.asarray(np.var(stack[:, complete], axis=0, ddof=1, dtype=np.float64))
+
+    variances = np.concatenate([variances_at(start) for start in starts])
     if not variances.size:
         return 0.0
-    from scipy.special import gammaincinv  # longer in loading than most frames in reducing
-
     # The median of the variances is not moved by outliers; for normal values it is this part of the true variance.
-    return float(np.median(variances) * (number - 1) / (2 * gammaincinv((number - 1) / 2, 0.5)))
+    return float(np.median(variances) * (number - 1) / (2 * gamma_median(number)))
 
 
 def _mask_of(count: np.ndarray, number: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from avcd.frame import MaskBit
 from avcd.named_defects import Area, draw_areas
 from avcd.reduction.columns import find_bad_lines, find_partial_columns
 from avcd.reduction.noise import mad_sigma
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 _GOOD_REST = 4.0  # sigma, within which the rest of a column is as its neighbours are
 
@@ -23,11 +23,11 @@ _GOOD_REST = 4.0  # sigma, within which the rest of a column is as its neighbour
 class Defects:
     """A bad pixel mask as a product: ``ccd.data`` and ``ccd.mask`` both hold the bits; and how many of each kind."""
 
-    ccd: CCDData
+    ccd: MaskedImage
     metrics: Mapping[str, float]
 
 
-def find_bad_pixels(dark: CCDData, params: Mapping[str, Any]) -> Defects:
+def find_bad_pixels(dark: MaskedImage, params: Mapping[str, Any]) -> Defects:
     """Hot and dead pixels and bad columns, rows and parts of columns of a master dark.
 
     A pixel is compared with the smooth dark around it (a clipped mesh of ``window_px`` boxes, bad columns and rows
@@ -35,7 +35,7 @@ def find_bad_pixels(dark: CCDData, params: Mapping[str, Any]) -> Defects:
 
     Parameters
     ----------
-    dark : CCDData, shape (ny, nx)
+    dark : MaskedImage, shape (ny, nx)
         Bias removed or not.
     params
         Of the recipe: hot_sigma, dead_sigma, window_px, column_sigma, partial_column_sigma, shortest_column_px.
@@ -98,7 +98,7 @@ def _mesh(data: np.ndarray, left_out: np.ndarray, box: int) -> np.ndarray:
     return np.asarray(sep.Background(data, mask=left_out, bw=box, bh=box, fw=1, fh=1).back())
 
 
-def find_bad_response(flat: CCDData, other: CCDData | None, params: Mapping[str, Any]) -> Defects:
+def find_bad_response(flat: MaskedImage, other: MaskedImage | None, params: Mapping[str, Any]) -> Defects:
     """Pixels whose response is unlike that of those around them, by the idea of IRAF's ccdmask.
 
     With two flats of different light (one twice as bright, say), their ratio is looked at: what responds to light
@@ -109,7 +109,7 @@ def find_bad_response(flat: CCDData, other: CCDData | None, params: Mapping[str,
 
     Parameters
     ----------
-    flat, other : CCDData, shape (ny, nx)
+    flat, other : MaskedImage, shape (ny, nx)
         Without their bias. Masked and non-finite pixels and those not above zero are dead.
     params
         Of the recipe: response_sigma, response_box_px, least_response (relative).
@@ -144,14 +144,14 @@ def find_bad_response(flat: CCDData, other: CCDData | None, params: Mapping[str,
     return as_product(mask, counts)
 
 
-def _relative(flat: CCDData, lit: np.ndarray) -> np.ndarray:
+def _relative(flat: MaskedImage, lit: np.ndarray) -> np.ndarray:
     """A flat over its median; one where it has no light."""
     found = np.ones(flat.data.shape, np.float32)
     found[lit] = flat.data[lit] / np.median(flat.data[lit])
     return found
 
 
-def _lit(flat: CCDData) -> np.ndarray:
+def _lit(flat: MaskedImage) -> np.ndarray:
     lit = np.isfinite(flat.data) & (flat.data > 0)
     # A master flat's own dead pixels are set to one: they would pass for good ones.
     return lit if flat.mask is None else lit & ((np.asarray(flat.mask) & ~np.uint16(MaskBit.RESPONSE)) == 0)
@@ -168,4 +168,4 @@ def add_named(found: Defects, areas: Iterable[Area]) -> tuple[Defects, list[str]
 def as_product(mask: np.ndarray, counts: Mapping[str, float]) -> Defects:
     """A plane of bits as the product that carries them."""
     part = float(np.count_nonzero(mask)) / mask.size
-    return Defects(CCDData(mask.astype(np.float32), unit="", mask=mask), {**counts, "bad_fraction": part})
+    return Defects(MaskedImage(mask.astype(np.float32), unit="", mask=mask), {**counts, "bad_fraction": part})

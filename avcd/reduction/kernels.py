@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from avcd.compiling import compiled
-from avcd.lanes import BLOCK, middle_of_columns, sort_columns
+from avcd.lanes import BLOCK, keep_near, middle_of_columns, sort_columns, take_block
 from avcd.reduction.survivors import MAD_TO_SIGMA
+from avcd.sorting import middle_network, sorting_network
 
 _FACTOR = np.float32(MAD_TO_SIGMA)
 _ZERO = np.float32(0)
@@ -96,6 +97,11 @@ def combine_strip(
     mean = np.empty(BLOCK, np.float32)
     lower = np.empty(BLOCK, np.float32)
     upper = np.empty(BLOCK, np.float32)
+    bits = np.empty(BLOCK, np.int32)
+    last = np.zeros((frames, BLOCK), np.float32)
+    nothing = np.int32(no_data)
+    few = np.int32(few_inputs if frames > 2 else 0)
+    every_frame = np.int32(frames)
     middle[:] = _ZERO
     lower[:] = -_INFINITY
     upper[:] = _INFINITY
@@ -104,28 +110,18 @@ def combine_strip(
     least = np.float32(floor)
     for start in range(0, pixels, BLOCK):
         width = min(BLOCK, pixels - start)
-        valid[:] = 0
-        for i in range(frames):
-            row = stack[i, start : start + width]
-            mine = raw[i]
-            into = work[i]
-            for k in range(width):
-                value = row[k]
-                finite = abs(value) < _INFINITY
-                mine[k] = value if finite else _NAN
-                into[k] = value if finite else _INFINITY
-                valid[k] += _ONE if finite else _NONE
-            for k in range(width, BLOCK):
-                mine[k] = _ZERO
-                into[k] = _ZERO
-                valid[k] += _ONE
+        if width < BLOCK:
+            last[:, :width] = stack[:, start:]
+            take_block(last, 0, raw, work, valid)
+        else:
+            take_block(stack, start, raw, work, valid)
         complete = True
         for k in range(BLOCK):
             complete &= valid[k] == frames
         if clip:
             network = middle_pairs if complete else pairs
             sort_columns(work, network)
-            middle_of_columns(work, valid, middle)
+            middle_of_columns(work, valid, complete, middle)
             for i in range(frames):
                 mine = raw[i]
                 into = work[i]
@@ -133,24 +129,14 @@ def combine_strip(
                     value = abs(mine[k] - middle[k])
                     into[k] = value if value < _INFINITY else _INFINITY
             sort_columns(work, network)
-            middle_of_columns(work, valid, deviation)
+            middle_of_columns(work, valid, complete, deviation)
             for k in range(BLOCK):
                 one = deviation[k] * _FACTOR
                 one = least if one < least else one
                 lower[k] = below * one
                 upper[k] = above * one
-        total[:] = 0.0
+        keep_near(raw, middle, lower, upper, total, kept)
         squares[:] = 0.0
-        kept[:] = 0
-        for i in range(frames):
-            mine = raw[i]
-            for k in range(BLOCK):
-                value = mine[k]
-                departure = value - middle[k]
-                good = (departure >= lower[k]) & (departure <= upper[k])
-                mine[k] = value if good else _NAN
-                total[k] += np.float64(value if good else _ZERO)
-                kept[k] += _ONE if good else _NONE
         for k in range(BLOCK):
             total[k] /= np.float64(kept[k] if kept[k] > _ONE else _ONE)
             mean[k] = np.float32(total[k])
@@ -171,7 +157,7 @@ def combine_strip(
                     value = mine[k]
                     into[k] = value if value == value else _INFINITY
             sort_columns(work, middle_pairs if every else pairs)
-            middle_of_columns(work, kept, deviation)
+            middle_of_columns(work, kept, every, deviation)
         for k in range(BLOCK):
             number = np.float64(kept[k])
             fewer = number - 1.0
@@ -193,8 +179,21 @@ def combine_strip(
             data[start + k] = np.float32(total[k] if kept[k] > 0 else 0.0)
         for k in range(width):
             uncertainty[start + k] = np.float32(np.sqrt(squares[k] if kept[k] > 0 else 0.0))
+        for k in range(BLOCK):
+            bit = few if kept[k] + kept[k] < every_frame else _NONE
+            bits[k] = nothing if kept[k] == _NONE else bit
         for k in range(width):
-            number = kept[k]
-            count[start + k] = number
-            few = few_inputs if (frames > 2) & (number * 2 < frames) else 0
-            mask[start + k] = no_data if number == 0 else few
+            count[start + k] = np.uint16(kept[k])
+        for k in range(width):
+            mask[start + k] = np.uint16(bits[k])
+
+
+def load() -> None:
+    """Have the loops' machine code loaded, or made, before there is anything for them to do."""
+    decode_int16(np.zeros(1, np.uint16), 0, np.zeros(1, np.float32))
+    stack = np.zeros((3, 1), np.float32)
+    values, counts = np.zeros((2, 1), np.float32), np.zeros((2, 1), np.uint16)
+    combine_strip(
+        stack, sorting_network(3), middle_network(3), True, 5.0, 5.0, 0.0, 0.0, 4, 0, values[0], values[1], counts[0],
+        counts[1], 0, 0,
+    )  # fmt: skip

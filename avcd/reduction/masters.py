@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from astropy.nddata import StdDevUncertainty
 
+from avcd.compiling import threads
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.combine import Combined, FrameSource, combine_frames
@@ -25,7 +25,7 @@ from avcd.reduction.figures import (
 from avcd.reduction.levels import combination_of, level_of, to_one_level, weights_by_noise
 from avcd.reduction.noise import exact_median, mad_sigma, read_noise_from_biases
 from avcd.reduction.overscan import TrimmedSource
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.reduction.sources import CorrectedSource
 from avcd.reduction.transfer import gain_of_frames
 
@@ -45,7 +45,7 @@ class Master:
     many frames each pixel kept, where the recipe asks for it.
     """
 
-    ccd: CCDData
+    ccd: MaskedImage
     metrics: Mapping[str, float]
     warnings: tuple[str, ...] = ()
     left_out: Mapping[int, str] = field(default_factory=dict)
@@ -78,14 +78,20 @@ def build_master_bias(
         Unit adu; metrics carry ``read_noise_adu`` measured on pairs of the frames, and what `avcd.reduction.figures`
         measures.
     """
+    noises = _read_noises(sources)  # first, while compiled loops may still be being loaded
     scaled = to_one_level(sources, params)
     combined = _combine(scaled, params, memory_bytes, step_of(sources[0]), _weights(scaled, params))
     metrics = _figures(combined, scaled, params) | _fill(combined, full_well_adu) if figures else {}
-    parts = [_noise_part(one) for one in sources[: _PAIRS + 1]]
-    noises = [read_noise_from_biases(first, second) for first, second in pairwise(parts)]
     if noises:
         metrics["read_noise_adu"] = float(np.mean(noises))
     return Master(_ccd(combined, "adu"), metrics, _few(len(sources)), counts=_counts(combined, params))
+
+
+def _read_noises(sources: Sequence[FrameSource]) -> list[float]:
+    """What pairs of the first frames tell of the read noise."""
+    with ThreadPoolExecutor(threads()) as pool:
+        parts = list(pool.map(_noise_part, sources[: _PAIRS + 1]))
+        return list(pool.map(read_noise_from_biases, parts, parts[1:]))
 
 
 def _noise_part(source: FrameSource) -> np.ndarray:
@@ -100,7 +106,7 @@ def _noise_part(source: FrameSource) -> np.ndarray:
 
 def build_master_dark(
     sources: Sequence[FrameSource],
-    bias: CCDData | None,
+    bias: MaskedImage | None,
     params: Mapping[str, Any],
     *,
     exposure_s: float | None = None,
@@ -113,7 +119,7 @@ def build_master_dark(
     Parameters
     ----------
     sources : frames of one shape, adu
-    bias : CCDData or None
+    bias : MaskedImage or None
         None: the bias stays in the dark.
     params
         Of the recipe: how is combined (`combination_of`), ``scale``, ``counts``.
@@ -143,8 +149,8 @@ def build_master_dark(
 
 def build_master_flat(
     sources: Sequence[FrameSource],
-    bias: CCDData | None,
-    dark: CCDData | None,
+    bias: MaskedImage | None,
+    dark: MaskedImage | None,
     params: Mapping[str, Any],
     *,
     full_well_adu: Sequence[float | None] | None = None,
@@ -156,7 +162,7 @@ def build_master_flat(
 
     Parameters
     ----------
-    bias, dark : CCDData or None
+    bias, dark : MaskedImage or None
         What is subtracted: both where the dark's bias was removed; a dark that keeps its bias comes alone.
     params
         Also ``lowest_response``: pixels below it are DEAD, and are set to one so that nothing is divided by them;
@@ -235,14 +241,14 @@ def build_master_flat(
     return Master(ccd, metrics, tuple(notes), left_out, _counts(combined, params))
 
 
-def _mask_odd_response(flat: CCDData, params: Mapping[str, Any]) -> dict[str, float]:
+def _mask_odd_response(flat: MaskedImage, params: Mapping[str, Any]) -> dict[str, float]:
     """Mask what responds unlike its surroundings, in place; how many pixels these are."""
     assert flat.mask is not None
     known = flat.mask != 0
     if not float(params["response_sigma"]) or known.all():
         return {}
     found = find_bad_response(flat, None, params).ccd.mask
-    flat.mask |= np.where(known, np.uint16(0), np.asarray(found))
+    np.bitwise_or(flat.mask, np.where(known, np.uint16(0), np.asarray(found)), out=flat.mask)
     return {"response_px": float(np.count_nonzero(flat.mask & np.uint16(MaskBit.RESPONSE)))}
 
 
@@ -287,19 +293,15 @@ def _outside(
     return found
 
 
-def _normalised(combined: Combined, lowest_response: float) -> tuple[CCDData, np.ndarray]:
+def _normalised(combined: Combined, lowest_response: float) -> tuple[MaskedImage, np.ndarray]:
     """A flat of median one, with the pixels that do not respond set to one; and which those are."""
     good = combined.mask == 0
     norm = exact_median(combined.data[good]) if good.any() else float("nan")
     data = combined.data / np.float32(norm)
     dead = ~np.isfinite(data) | (data < lowest_response) | ~good
     mask = combined.mask | np.where(dead, np.uint16(MaskBit.DEAD), np.uint16(0))
-    uncertainty = (
-        None
-        if combined.uncertainty is None
-        else StdDevUncertainty(np.where(dead, 0, combined.uncertainty / norm), copy=False)
-    )
-    return CCDData(np.where(dead, np.float32(1), data), unit="", mask=mask, uncertainty=uncertainty), dead
+    uncertainty = None if combined.uncertainty is None else np.where(dead, 0, combined.uncertainty / norm)
+    return MaskedImage(np.where(dead, np.float32(1), data), unit="", mask=mask, uncertainty=uncertainty), dead
 
 
 def _combine(
@@ -348,7 +350,7 @@ def step_of(source: FrameSource) -> float:
     return float(np.gcd.reduce((values - values[0]).astype(np.int64)))
 
 
-def _corrected(source: FrameSource, bias: CCDData | None) -> FrameSource:
+def _corrected(source: FrameSource, bias: MaskedImage | None) -> FrameSource:
     if bias is None:
         return source
     if bias.data.shape != source.shape:
@@ -357,7 +359,7 @@ def _corrected(source: FrameSource, bias: CCDData | None) -> FrameSource:
 
 
 def _sum(
-    bias: CCDData | None, dark: CCDData | None, shape: tuple[int, int]
+    bias: MaskedImage | None, dark: MaskedImage | None, shape: tuple[int, int]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     parts = [one for one in (bias, dark) if one is not None]
     for one in parts:
@@ -370,17 +372,16 @@ def _sum(
     return np.asarray(np.sum([one.data for one in parts], axis=0, dtype=np.float32)), mask
 
 
-def _ccd(combined: Combined, unit: str) -> CCDData:
-    uncertainty = None if combined.uncertainty is None else StdDevUncertainty(combined.uncertainty, copy=False)
-    return CCDData(combined.data, unit=unit, mask=combined.mask, uncertainty=uncertainty)
+def _ccd(combined: Combined, unit: str) -> MaskedImage:
+    return MaskedImage(combined.data, unit, combined.mask, combined.uncertainty)
 
 
-def _with_uncertainty_of(ccd: CCDData, bias: CCDData | None) -> CCDData:
+def _with_uncertainty_of(ccd: MaskedImage, bias: MaskedImage | None) -> MaskedImage:
     """The bias's own uncertainty is common to all frames: averaging does not lower it."""
     if bias is None or bias.uncertainty is None or ccd.uncertainty is None:
         return ccd
-    total = np.hypot(ccd.uncertainty.array, bias.uncertainty.array).astype(np.float32)
-    return CCDData(ccd.data, unit=ccd.unit, mask=ccd.mask, uncertainty=StdDevUncertainty(total, copy=False))
+    total = np.hypot(ccd.uncertainty, bias.uncertainty).astype(np.float32)
+    return replace(ccd, uncertainty=total)
 
 
 def _figures(
@@ -409,7 +410,7 @@ def _figures(
     return found if levels is None else found | measure_structure(sample, scale)
 
 
-def _fill(combined: Combined, full_well_adu: float | None, bias: CCDData | None = None) -> dict[str, float]:
+def _fill(combined: Combined, full_well_adu: float | None, bias: MaskedImage | None = None) -> dict[str, float]:
     """``full_well_part``: how full the pixels are, bias and all; empty where the full well is not known."""
     good = combined.mask == 0
     if not full_well_adu or not good.any():

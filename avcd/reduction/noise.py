@@ -44,14 +44,27 @@ def exact_median(values: np.ndarray) -> float:
 
 def clipped_sigma(values: np.ndarray) -> float:
     """The standard deviation after clipping at three sigma until nothing more goes; any shape, NaN ignored."""
-    kept = values[np.isfinite(values)].astype(np.float64)
+    finite = np.isfinite(values)
+    kept = (values.reshape(-1) if finite.all() else values[finite]).astype(np.float64, copy=False)
+    if not kept.size:
+        return float("nan")
+    room = np.empty_like(kept)
     for _ in range(_PASSES):
-        centre, sigma = kept.mean() if kept.size else 0.0, kept.std() if kept.size else 0.0
-        inside = np.abs(kept - centre) <= _CLIP * sigma
+        departure = room[: kept.size]
+        centre, sigma = _mean_and_sigma(kept, departure)
+        np.abs(np.subtract(kept, centre, out=departure), out=departure)
+        inside = departure <= _CLIP * sigma
         if inside.all() or not inside.any():
-            break
+            return float(sigma)
         kept = kept[inside]
-    return float(kept.std()) if kept.size else float("nan")
+    return float(_mean_and_sigma(kept, room[: kept.size])[1])
+
+
+def _mean_and_sigma(values: np.ndarray, room: np.ndarray) -> tuple[np.floating, np.floating]:
+    """What NumPy's mean and std answer, to the last bit, without an array of their own for it."""
+    mean = values.mean()
+    np.subtract(values, mean, out=room)
+    return mean, np.sqrt(np.multiply(room, room, out=room).mean())
 
 
 def difference_sigma(values: np.ndarray) -> float:
@@ -86,7 +99,7 @@ def read_noise_from_biases(first: np.ndarray, second: np.ndarray) -> float:
     ----------
     Howell, Handbook of CCD Astronomy, 2nd ed., section 4.3.
     """
-    difference = first.astype(np.float64) - second.astype(np.float64)
+    difference = np.subtract(first, second, dtype=np.float64)
     return clipped_sigma(difference) / np.sqrt(2.0) / _CLIPPED_SIGMA
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.reduction.sources import FrameSource, read_rows
 from avcd.sections import Section
 
@@ -31,13 +30,13 @@ _ROWS_AT_ONCE = 256  # of a frame of which the overscan is read
 
 
 def subtract_overscan(
-    ccd: CCDData, section: Section, *, method: str = "median", degree: int | None = None, axis: int | None = None
-) -> CCDData:
+    ccd: MaskedImage, section: Section, *, method: str = "median", degree: int | None = None, axis: int | None = None
+) -> MaskedImage:
     """A frame less its overscan, line by line.
 
     Parameters
     ----------
-    ccd : CCDData, shape (ny, nx)
+    ccd : MaskedImage, shape (ny, nx)
         Not changed. Masked and non-finite pixels of the overscan take no part.
     section
         The overscan.
@@ -51,7 +50,7 @@ def subtract_overscan(
 
     Returns
     -------
-    CCDData
+    MaskedImage
         Same unit. The level's own error is added to the uncertainty where there is one. A line that has no overscan is
         given the level of the nearest that has, or of the polynomial, and is masked NO_DATA in the first case.
 
@@ -74,9 +73,8 @@ def subtract_overscan(
         mask[np.broadcast_to(found.across(found.missing), mask.shape)] |= np.uint16(MaskBit.NO_DATA)
     uncertainty = None
     if ccd.uncertainty is not None:
-        total = np.hypot(ccd.uncertainty.array, found.across(found.errors)).astype(np.float32)
-        uncertainty = StdDevUncertainty(total)
-    return CCDData(data, unit=ccd.unit, mask=mask, uncertainty=uncertainty, meta=ccd.meta, wcs=ccd.wcs)
+        uncertainty = np.hypot(ccd.uncertainty, found.across(found.errors)).astype(np.float32)
+    return replace(ccd, data=data, mask=mask, uncertainty=uncertainty)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Levels:
         return float(np.median(self.values))
 
 
-def _strip_of(ccd: CCDData, section: Section) -> np.ndarray:
+def _strip_of(ccd: MaskedImage, section: Section) -> np.ndarray:
     part = section.slices(ccd.data.shape)
     strip = np.array(ccd.data[part], dtype=np.float64)
     if ccd.mask is not None:
@@ -194,19 +192,19 @@ def _polynomial(where: np.ndarray, known: np.ndarray, level: np.ndarray, degree:
     return fitted(where), np.full(where.size, scatter * np.sqrt((degree + 1) / known.size))
 
 
-def trim(ccd: CCDData, section: Section) -> CCDData:
+def trim(ccd: MaskedImage, section: Section) -> MaskedImage:
     """The part of a frame that a section names.
 
     Parameters
     ----------
-    ccd : CCDData, shape (ny, nx)
+    ccd : MaskedImage, shape (ny, nx)
         Not changed; nothing of it is shared with the result.
     section
         As TRIMSEC and DATASEC name it.
 
     Returns
     -------
-    CCDData
+    MaskedImage
         Of the section's shape; mask, uncertainty and world coordinates go along.
 
     Raises
@@ -215,13 +213,11 @@ def trim(ccd: CCDData, section: Section) -> CCDData:
         The section reaches beyond the frame.
     """
     part = section.slices(ccd.data.shape)
-    uncertainty = None if ccd.uncertainty is None else StdDevUncertainty(np.array(ccd.uncertainty.array[part]))
-    return CCDData(
-        np.array(ccd.data[part]),
-        unit=ccd.unit,
-        mask=None if ccd.mask is None else np.array(ccd.mask[part], dtype=np.uint16),
-        uncertainty=uncertainty,
-        meta=ccd.meta,
+    return replace(
+        ccd,
+        data=np.array(ccd.data[part]),
+        mask=None if ccd.mask is None else np.array(ccd.mask[part]),
+        uncertainty=None if ccd.uncertainty is None else np.array(ccd.uncertainty[part]),
         wcs=None if ccd.wcs is None else ccd.wcs[part],
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.noise import exact_median
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.reduction.residues import HotPixels, find_hot_pixels
 
 
@@ -68,14 +68,14 @@ def level_of(values: np.ndarray) -> float:
     return exact_median(values if finite.all() else values[finite])
 
 
-_known: WeakKeyDictionary[CCDData, Prepared] = WeakKeyDictionary()
+_known: WeakKeyDictionary[MaskedImage, Prepared] = WeakKeyDictionary()
 
 
-def prepare(master: CCDData) -> Prepared:
+def prepare(master: MaskedImage) -> Prepared:
     """A master made ready; the same answer as long as it is held in memory, so its pixels are not to be changed."""
     found = _known.get(master)
     if found is None:
-        sigma = None if master.uncertainty is None else np.asarray(master.uncertainty.array, dtype=np.float32)
+        sigma = None if master.uncertainty is None else np.asarray(master.uncertainty, dtype=np.float32)
         # A plane without any bit says nothing, and would be gone through for every frame.
         mask = None if master.mask is None or not master.mask.any() else np.asarray(master.mask, dtype=np.uint16)
         found = _known[master] = Prepared(np.asarray(master.data, dtype=np.float32), sigma, mask)

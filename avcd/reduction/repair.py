@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from astropy.nddata import StdDevUncertainty
 
 from avcd.frame import MaskBit
 from avcd.reduction.combine import MAD_TO_SIGMA
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 METHODS = ("none", "median", "interpolation")
 # What a neighbour may stand in for. A saturated star or a frame's struck pixel is another matter.
@@ -19,7 +19,7 @@ _MEDIAN_SCATTER = 1.2533  # of a median of normal values, beside that of their m
 _AT_ONCE = 100_000  # pixels, so that memory is bounded
 
 
-def repair_pixels(ccd: CCDData, params: Mapping[str, Any]) -> tuple[CCDData, Mapping[str, float]]:
+def repair_pixels(ccd: MaskedImage, params: Mapping[str, Any]) -> tuple[MaskedImage, Mapping[str, float]]:
     """Replace bad pixels by what is around them, from good pixels alone.
 
     "median": the median of the good pixels of the box of ``repair_radius_px`` to each side; fewer than
@@ -30,7 +30,7 @@ def repair_pixels(ccd: CCDData, params: Mapping[str, Any]) -> tuple[CCDData, Map
 
     Parameters
     ----------
-    ccd : CCDData, shape (ny, nx)
+    ccd : MaskedImage, shape (ny, nx)
         Not changed. Pixels whose mask has HOT, DEAD, USER, RESPONSE or NON_FINITE are repaired; no pixel with any bit
         is made use of.
     params
@@ -38,7 +38,7 @@ def repair_pixels(ccd: CCDData, params: Mapping[str, Any]) -> tuple[CCDData, Map
 
     Returns
     -------
-    CCDData
+    MaskedImage
         New. A repaired pixel has the bit REPAIRED in place of those that made it bad, and an uncertainty that covers
         both the noise and the scatter of the pixels it is from; what could not be repaired keeps its value and bits.
     metrics
@@ -54,7 +54,7 @@ def repair_pixels(ccd: CCDData, params: Mapping[str, Any]) -> tuple[CCDData, Map
         raise ValueError(f"{method!r} is none of {METHODS[1:]}")
     data = np.array(ccd.data, dtype=np.float32)
     mask = np.zeros(data.shape, np.uint16) if ccd.mask is None else np.array(ccd.mask, dtype=np.uint16)
-    error = None if ccd.uncertainty is None else np.array(ccd.uncertainty.array, dtype=np.float32)
+    error = None if ccd.uncertainty is None else np.array(ccd.uncertainty, dtype=np.float32)
     good = (mask == 0) & np.isfinite(data)
     wanted = (mask & REPAIRABLE) != 0
     rows, columns = np.nonzero(wanted)
@@ -74,11 +74,7 @@ def repair_pixels(ccd: CCDData, params: Mapping[str, Any]) -> tuple[CCDData, Map
     mask[at] = (mask[at] & ~REPAIRABLE) | np.uint16(MaskBit.REPAIRED)
     if error is not None:
         error[at] = errors[mended]
-    found_ccd = CCDData(
-        data, unit=ccd.unit, mask=mask, uncertainty=None if error is None else StdDevUncertainty(error), meta=ccd.meta
-    )
-    found_ccd.wcs = ccd.wcs
-    return found_ccd, {
+    return replace(ccd, data=data, mask=mask, uncertainty=error), {
         "repaired_px": float(np.count_nonzero(mended)),
         "unrepaired_px": float(np.count_nonzero(~mended)),
     }

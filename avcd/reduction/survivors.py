@@ -17,6 +17,20 @@ MAD_TO_SIGMA = 1.482602218505602
 PRIOR_FRAMES = 4
 # The variance of a median of normal values, beside that of their mean.
 _MEDIAN_VARIANCE = np.pi / 2
+# The median of the gamma distribution of shape (n - 1) / 2, for n from 2 on, as SciPy has it, whose loading takes longer than
+# all that is done with it.
+_GAMMA_MEDIANS = (
+    0.227468211559786, 0.6931471805599455, 1.1829869421876689, 1.6783469900166612, 2.175730095547763,
+    2.674060313723559, 3.1729055977607574, 3.672060748850897, 4.1714163461264775, 4.670908882795985,
+    5.170499037195913, 5.67016118871207, 6.169877941281952, 6.66963707454977, 7.169429755478323,
+    7.669249442500804, 8.169091188696234, 8.66895118437037, 9.168826448378237, 9.668714614714128,
+    10.168613781773967, 10.668522403836317, 11.168439211592126, 11.668363153044767, 12.168293348942147,
+    12.668229058738632, 13.168169654295717, 13.6681145993449, 14.168063433292225, 14.668015758330792,
+    15.167971229099065, 15.667929544317243, 16.167890439974215, 16.66785368373961, 17.16781907035181,
+    17.667786417788452, 18.16775556406918, 18.66772636457169, 19.16769868976799, 19.66767242330567,
+    20.167647460374564, 20.6676237063105, 21.16760107539683, 21.667579489831947, 22.167558878836473,
+    22.667539177878634, 23.167520327999938, 23.667502275226315, 24.16748497005238, 24.667468366988416,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,15 @@ class Rejection:
     highest: int = 1
     low_level: float = -np.inf
     high_level: float = np.inf
+
+
+def gamma_median(frames: int) -> float:
+    """The median of the gamma distribution of shape (frames - 1) / 2, by which sample variances are spread; two frames or more."""
+    if frames - 2 < len(_GAMMA_MEDIANS):
+        return _GAMMA_MEDIANS[frames - 2]
+    from scipy.special import gammaincinv
+
+    return float(gammaincinv((frames - 1) / 2, 0.5))
 
 
 def median_of_valid(stack: np.ndarray) -> np.ndarray:

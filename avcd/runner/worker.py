@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 from avcd import faults
@@ -33,6 +33,7 @@ _RECORDED = ("avcd", "numpy", "scipy", "astropy", "astroscrappy", "sep", "reproj
 _LARGE = (ProductKind.STACK, ProductKind.MOSAIC, ProductKind.RGB)
 _PR_SET_PDEATHSIG = 1
 _LOOPS = ("reduction.kernels", "reduction.fused", "wordsums")
+_MEASURING = ("avcd.sky.detection", "avcd.stages.figures")  # what commands on files mostly do without
 # One thread each: sums over threads come out in another order every time, and the pool already uses every core.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -79,6 +80,8 @@ def get_ready(compiled: bool) -> None:
     """Load what most jobs need, masters and reduced frames; ``compiled``: the loops for large ones, too."""
     for kind in (ProductKind.MASTER_BIAS, ProductKind.REDUCED):
         stage_of(kind)
+    for name in _MEASURING:
+        import_module(name)
     for name in _LOOPS if compiled else ():
         kernels(name)
 

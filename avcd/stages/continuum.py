@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import sep
-from astropy.nddata import StdDevUncertainty
 from astropy.stats import sigma_clipped_stats
 from scipy.ndimage import gaussian_filter
 
 from avcd.compose.blocks import sample, usable
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.sky.detection import SourceFlag, Sources, detect_sources
 
 _LEAST_STARS = 5
@@ -34,7 +33,7 @@ class Continuum:
     standard deviation of the Gaussian that the sharper image (``blurred``: "narrow", "broad" or "") was convolved with.
     """
 
-    ccd: CCDData
+    ccd: MaskedImage
     factor: float
     factor_error: float | None
     stars: int | None
@@ -45,13 +44,13 @@ class Continuum:
 
 
 def subtract_continuum(
-    narrow: CCDData, broad: CCDData, *, factor: float | None = None, match_widths: bool = True
+    narrow: MaskedImage, broad: MaskedImage, *, factor: float | None = None, match_widths: bool = True
 ) -> Continuum:
     """The light of a line alone.
 
     Parameters
     ----------
-    narrow, broad : CCDData, shape (ny, nx)
+    narrow, broad : MaskedImage, shape (ny, nx)
         On one grid; masks planes of `MaskBit` or None. Not changed.
     factor
         What the broadband image is multiplied by; None: the median ratio of the stars' fluxes in apertures, without those
@@ -96,18 +95,17 @@ def subtract_continuum(
     mask = _joined(narrow, broad)
     if mask is not None:
         data = np.where((mask & np.uint16(MaskBit.NO_DATA | MaskBit.NON_FINITE)) != 0, np.float32(0), data)
-    found = CCDData(
-        data.astype(np.float32), unit=narrow.unit, mask=mask, uncertainty=_uncertainty(narrow, broad, factor)
+    found = MaskedImage(
+        data.astype(np.float32), narrow.unit, mask, _uncertainty(narrow, broad, factor), header=narrow.header
     )
-    found.meta = narrow.meta
     return Continuum(found, factor, error, number, skies[0], skies[1], blurred, sigma)
 
 
-def _planes(ccd: CCDData) -> tuple[np.ndarray, np.ndarray | None]:
+def _planes(ccd: MaskedImage) -> tuple[np.ndarray, np.ndarray | None]:
     return np.asarray(ccd.data), None if ccd.mask is None else np.asarray(ccd.mask)
 
 
-def _sky(ccd: CCDData) -> float:
+def _sky(ccd: MaskedImage) -> float:
     values = sample(np.asarray(ccd.data), usable(*_planes(ccd)))
     if not values.size:
         raise ProcessingError("there is no usable pixel in it")
@@ -128,7 +126,7 @@ def _blurred(image: np.ndarray, good: np.ndarray | None, sigma: float) -> np.nda
     return np.where(weight > 0.05, total / np.maximum(weight, np.float32(0.05)), np.float32(0)).astype(np.float32)
 
 
-def _unusable(ccd: CCDData) -> np.ndarray:
+def _unusable(ccd: MaskedImage) -> np.ndarray:
     """Pixels that no star is measured with: those without light, and the saturated."""
     bad = ~np.isfinite(ccd.data)
     return bad if ccd.mask is None else bad | (np.asarray(ccd.mask) != 0)
@@ -165,12 +163,12 @@ def _factor(narrow: np.ndarray, broad: np.ndarray, stars: Sources, bad: np.ndarr
     return float(middle), float(1.2533 * scatter / np.sqrt(len(ratios))), len(ratios)
 
 
-def _joined(narrow: CCDData, broad: CCDData) -> np.ndarray | None:
+def _joined(narrow: MaskedImage, broad: MaskedImage) -> np.ndarray | None:
     planes = [np.asarray(one.mask, np.uint16) for one in (narrow, broad) if one.mask is not None]
     return np.bitwise_or.reduce(planes) if planes else None
 
 
-def _uncertainty(narrow: CCDData, broad: CCDData, factor: float) -> StdDevUncertainty | None:
+def _uncertainty(narrow: MaskedImage, broad: MaskedImage, factor: float) -> np.ndarray | None:
     if narrow.uncertainty is None or broad.uncertainty is None:
         return None
-    return StdDevUncertainty(np.hypot(narrow.uncertainty.array, np.float32(factor) * broad.uncertainty.array))
+    return np.asarray(np.hypot(narrow.uncertainty, np.float32(factor) * broad.uncertainty))

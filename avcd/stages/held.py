@@ -6,14 +6,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 
 class HeldMasters:
     """What was read last, as much as ``limit_bytes`` allow; a file that has changed is read again."""
 
     def __init__(self, limit_bytes: int = 0) -> None:
-        self._held: OrderedDict[tuple[object, ...], CCDData] = OrderedDict()
+        self._held: OrderedDict[tuple[object, ...], MaskedImage] = OrderedDict()
         self._limit_bytes = limit_bytes
 
     @property
@@ -26,7 +26,7 @@ class HeldMasters:
         self._limit_bytes = value
         self._trim()
 
-    def get(self, path: Path, part: tuple[object, ...], read: Callable[[], CCDData]) -> CCDData:
+    def get(self, path: Path, part: tuple[object, ...], read: Callable[[], MaskedImage]) -> MaskedImage:
         """The master in a file: held, or read now.
 
         Parameters
@@ -58,6 +58,6 @@ class HeldMasters:
         return sum(_size_of(one) for one in self._held.values())
 
 
-def _size_of(one: CCDData) -> int:
-    planes = (one.data, one.mask, None if one.uncertainty is None else one.uncertainty.array)
+def _size_of(one: MaskedImage) -> int:
+    planes = (one.data, one.mask, one.uncertainty)
     return sum({id(plane): plane.nbytes for plane in planes if plane is not None}.values())

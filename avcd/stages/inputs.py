@@ -1,4 +1,4 @@
-"""Opening a job's inputs: raw frames, delivered masters and avcd's own products, all as CCDData or as row sources."""
+"""Opening a job's inputs: raw frames, delivered masters and avcd's own products, all as MaskedImage or as row sources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from avcd.headers.pixels import read_header, read_pixels
 from avcd.products import read_image_product
 from avcd.reduction.applying import each_strip
 from avcd.reduction.combine import ArraySource, FileSource, FrameSource
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.stages.output import Work
 from avcd.stages.readout import Readout
 from avcd.work import JobInput
@@ -43,27 +43,27 @@ def read_mask(work: Work, one: JobInput) -> np.ndarray | None:
     return read_product(work, one).mask if one.origin == "product" else None
 
 
-def read_ccd(work: Work, one: JobInput | None) -> CCDData | None:
-    """A master, delivered or built, as CCDData with the mask plane (uint16) and uncertainty it has; None for None."""
+def read_ccd(work: Work, one: JobInput | None) -> MaskedImage | None:
+    """A master, delivered or built, as MaskedImage with the mask plane (uint16) and uncertainty it has; None for None."""
     return None if one is None else held_master(work, one, lambda: _read_master(work, one))
 
 
-def held_master(work: Work, one: JobInput, read: Callable[[], CCDData]) -> CCDData:
+def held_master(work: Work, one: JobInput, read: Callable[[], MaskedImage]) -> MaskedImage:
     """A master that was read for the job before, or is read now."""
     return work.held.get(work.open(one), (one.role, one.member, one.hdu), read)
 
 
-def _read_master(work: Work, one: JobInput) -> CCDData:
+def _read_master(work: Work, one: JobInput) -> MaskedImage:
     if one.origin == "frame":
         data, _ = read_raw(work, one)
         unit = (one.frame.bunit if one.frame else None) or "adu"
-        return CCDData(data, unit="electron" if unit.lower().startswith("e") else "adu")
+        return MaskedImage(data, unit="electron" if unit.lower().startswith("e") else "adu")
     return read_product(work, one)
 
 
-def read_product(work: Work, one: JobInput) -> CCDData:
-    """One of avcd's own products as CCDData; header and WCS included."""
-    return read_image_product(work.open(one)).to_ccd()
+def read_product(work: Work, one: JobInput) -> MaskedImage:
+    """One of avcd's own products as MaskedImage; header and WCS included."""
+    return read_image_product(work.open(one)).to_image()
 
 
 def frame_of(one: JobInput) -> Frame:

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import StdDevUncertainty
 
 from avcd.cards import trimmed_header
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.overscan import TrimmedSource, subtract_overscan, trim, trimmed_source
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.reduction.sources import FrameSource
 from avcd.sections import Section
 from avcd.stages.output import Work
@@ -58,7 +57,7 @@ class Readout:
         """A raw frame's header once it is cut."""
         return header if self.keep is None else trimmed_header(header, self.keep.x_first, self.keep.y_first)
 
-    def of_image(self, raw: CCDData, saturated_adu: float | None) -> tuple[CCDData, float, list[str]]:
+    def of_image(self, raw: MaskedImage, saturated_adu: float | None) -> tuple[MaskedImage, float, list[str]]:
         """A raw frame less its overscan and cut; the level that was subtracted, and what was done, as sentences.
 
         Parameters
@@ -73,8 +72,8 @@ class Readout:
             mask = np.zeros(raw.data.shape, np.uint16) if raw.mask is None else np.array(raw.mask, dtype=np.uint16)
             if saturated_adu is not None:
                 mask[raw.data >= saturated_adu] |= np.uint16(MaskBit.SATURATED)
-            none = StdDevUncertainty(np.zeros(raw.data.shape, np.float32))
-            known = CCDData(raw.data, unit=raw.unit, mask=mask, uncertainty=none)
+            none = np.zeros(raw.data.shape, np.float32)
+            known = MaskedImage(raw.data, unit=raw.unit, mask=mask, uncertainty=none)
             found = subtract_overscan(known, self.overscan, method=self.method, degree=self.degree)
             level = float(np.nanmedian(raw.data - found.data))
             curve = "" if self.degree is None else f", polynomial of degree {self.degree}"

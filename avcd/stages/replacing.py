@@ -6,18 +6,22 @@ The figures go into the catalogue alone: the product's bytes do not depend on wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
 
 from avcd.errors import AvcdError
 from avcd.frame import ProductKind
 from avcd.products import celestial_wcs
-from avcd.reduction.planes import CCDData
-from avcd.sky.detection import Sources, detect_sources
+from avcd.reduction.planes import MaskedImage
 from avcd.stages.inputs import read_product
 from avcd.stages.output import Work
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+    from avcd.sky.detection import Sources
 
 _COMPARED = (ProductKind.REDUCED, ProductKind.STACK)
 _NEAR_PX = 2.0  # a star of the one that is a star of the other
@@ -34,7 +38,7 @@ class Replacement:
     warnings: tuple[str, ...] = ()
 
 
-def compare_with_provisional(work: Work, ccd: CCDData, header: fits.Header) -> Replacement:
+def compare_with_provisional(work: Work, ccd: MaskedImage, header: fits.Header) -> Replacement:
     """The difference between a final product and the provisional one that served until now.
 
     Parameters
@@ -58,7 +62,7 @@ def compare_with_provisional(work: Work, ccd: CCDData, header: fits.Header) -> R
     found: dict[str, float | str] = {"provisional_id": one.id}
     try:
         before = read_product(work, one)
-        if before.data.shape != ccd.data.shape or str(before.unit) != str(ccd.unit):
+        if before.data.shape != ccd.data.shape or before.unit != ccd.unit:
             return Replacement(found, (_unlike(before, ccd),))
         stars, moved_px = _match(ccd, header, before)
     except AvcdError as error:
@@ -71,12 +75,12 @@ def compare_with_provisional(work: Work, ccd: CCDData, header: fits.Header) -> R
     return Replacement({**found, **_differ(ccd, before)})
 
 
-def _unlike(before: CCDData, ccd: CCDData) -> str:
+def _unlike(before: MaskedImage, ccd: MaskedImage) -> str:
     sizes = [f"{one.data.shape[1]} x {one.data.shape[0]} px in {one.unit or 'no unit'}" for one in (before, ccd)]
     return f"the provisional product was of {sizes[0]}, this one is of {sizes[1]}: they were not compared"
 
 
-def _differ(ccd: CCDData, before: CCDData) -> dict[str, float]:
+def _differ(ccd: MaskedImage, before: MaskedImage) -> dict[str, float]:
     good = np.isfinite(ccd.data) & np.isfinite(before.data)
     for mask in (ccd.mask, before.mask):
         if mask is not None:
@@ -91,11 +95,12 @@ def _differ(ccd: CCDData, before: CCDData) -> dict[str, float]:
     }
 
 
-def _match(ccd: CCDData, header: fits.Header, before: CCDData) -> tuple[dict[str, float], float]:
+def _match(ccd: MaskedImage, header: fits.Header, before: MaskedImage) -> tuple[dict[str, float], float]:
     """What the stars of both tell, and how far apart they lie in pixels (NaN: too few to tell)."""
+    from avcd.sky.detection import detect_sources  # longer in loading than most frames in reducing
+
     now, then = (detect_sources(one.data, one.mask) for one in (ccd, before))
-    own, other = celestial_wcs(header), before.wcs
-    expected = _positions(then, other if isinstance(other, WCS) else None, own)
+    expected = _positions(then, before.wcs, celestial_wcs(header))
     if not len(now) or not len(then):
         return {"provisional_stars_matched": 0.0}, float("nan")
     from scipy.spatial import cKDTree  # longer in loading than most frames in reducing

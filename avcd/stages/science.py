@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
 
 from avcd.cards import describe, inherit, with_exposure, with_world, zero_point_said
 from avcd.errors import ProcessingError
 from avcd.frame import CalibLevel, Frame, MaskBit, Wcs
 from avcd.reduction.calibrate import Detector, Masters, Reduced, reduce_frame
-from avcd.reduction.planes import CCDData
-from avcd.sky.detection import Sources, detect_sources
+from avcd.reduction.planes import MaskedImage
 from avcd.stages.inputs import (
     frame_of,
     held_master,
@@ -32,6 +30,9 @@ from avcd.stages.writing import image_output, table_output
 from avcd.work import JobInput
 
 if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+    from avcd.sky.detection import Sources
     from avcd.sky.solving import Solution
 
 _CLEAR = 3.0  # a gradient over its error, from which on it is one
@@ -84,9 +85,11 @@ def reduce_science(work: Work) -> Output:
     return image_output(work, ccd, header, metrics, warnings=tuple(notes), planes=planes, wcs=state, s_ra=ra, s_dec=dec)
 
 
-def _read_out(work: Work, frame: Frame, data: np.ndarray, readout: Readout) -> tuple[CCDData, float | None, list[str]]:
+def _read_out(
+    work: Work, frame: Frame, data: np.ndarray, readout: Readout
+) -> tuple[MaskedImage, float | None, list[str]]:
     """The raw frame less its overscan and cut, the level that was subtracted (None: nothing), and what was done."""
-    raw = CCDData(data, unit=_unit_of(frame), mask=read_mask(work, work.inputs("raw")[0]))
+    raw = MaskedImage(data, unit=_unit_of(frame), mask=read_mask(work, work.inputs("raw")[0]))
     well = frame.saturation_adu
     saturated = None if well is None else well * float(work.claim.spec.parameters["full_well_fraction"])
     found, level, steps = readout.of_image(raw, saturated)
@@ -98,7 +101,7 @@ def _unit_of(frame: Frame) -> str:
     return "electron" if frame.calib_level >= CalibLevel.CALIBRATED and in_electrons else "adu"
 
 
-def _calibrate(work: Work, frame: Frame, raw: CCDData, overscan_adu: float | None) -> Reduced:
+def _calibrate(work: Work, frame: Frame, raw: MaskedImage, overscan_adu: float | None) -> Reduced:
     dark = work.input("dark")
     masters = Masters(
         bias=read_ccd(work, work.input("bias")),
@@ -109,7 +112,7 @@ def _calibrate(work: Work, frame: Frame, raw: CCDData, overscan_adu: float | Non
         bad_pixels=_mask_of(work, work.input("bad_pixels")),
     )
     detector = Detector(
-        gain_e_per_adu=None if str(raw.unit) == "electron" else frame.gain_e_per_adu,
+        gain_e_per_adu=None if raw.unit == "electron" else frame.gain_e_per_adu,
         read_noise_e=frame.read_noise_e,
         read_noise_adu=measured_read_noise(work),
         saturation_adu=frame.saturation_adu,
@@ -170,7 +173,7 @@ def _mask_of(work: Work, one: JobInput | None) -> np.ndarray | None:
     return held_master(work, one, lambda: _read_mask_of(work, one)).mask
 
 
-def _read_mask_of(work: Work, one: JobInput) -> CCDData:
+def _read_mask_of(work: Work, one: JobInput) -> MaskedImage:
     if one.origin != "frame":
         mask = read_product(work, one).mask
         if mask is None:
@@ -178,23 +181,25 @@ def _read_mask_of(work: Work, one: JobInput) -> CCDData:
     else:
         data, _ = read_raw(work, one)
         mask = np.where(data != 0, np.uint16(MaskBit.USER), np.uint16(0))
-    return CCDData(mask, unit="adu", mask=mask)  # of the pixels themselves nothing is asked
+    return MaskedImage(mask, unit="adu", mask=mask)  # of the pixels themselves nothing is asked
 
 
-def _saturation(frame: Frame, ccd: CCDData, overscan_adu: float | None) -> float | None:
+def _saturation(frame: Frame, ccd: MaskedImage, overscan_adu: float | None) -> float | None:
     if frame.saturation_adu is None:
         return None
     return (frame.saturation_adu - (overscan_adu or 0.0)) * (
-        frame.gain_e_per_adu or 1.0 if str(ccd.unit) == "electron" else 1.0
+        frame.gain_e_per_adu or 1.0 if ccd.unit == "electron" else 1.0
     )
 
 
-def detect(ccd: CCDData, parameters: Mapping[str, Any], saturation: float | None) -> Sources:
+def detect(ccd: MaskedImage, parameters: Mapping[str, Any], saturation: float | None) -> Sources:
     """The stars of a reduced frame, as its recipe says."""
+    from avcd.sky.detection import detect_sources  # longer in loading than a frame in reducing
+
     return detect_sources(
         ccd.data,
         ccd.mask,
-        noise=None if ccd.uncertainty is None else ccd.uncertainty.array,
+        noise=ccd.uncertainty,
         saturation=saturation,
         sigma=float(parameters["detection_sigma"]),
         minimum_px=int(parameters["detection_minimum_px"]),
@@ -203,6 +208,8 @@ def detect(ccd: CCDData, parameters: Mapping[str, Any], saturation: float | None
 
 def delivered_world(header: fits.Header) -> WCS | None:
     """The world coordinates that a header brings; None when it has none that make sense."""
+    from astropy.wcs import WCS, FITSFixedWarning  # longer in loading than a frame in reducing
+
     with warnings.catch_warnings():
         # Old keywords (RADECSYS, dates without time) are mended by astropy, with a warning for each.
         warnings.simplefilter("ignore", FITSFixedWarning)
@@ -213,7 +220,7 @@ def delivered_world(header: fits.Header) -> WCS | None:
     return found if found.has_celestial else None
 
 
-def _centre(solution: Solution | None, ccd: CCDData, frame: Frame) -> tuple[float | None, float | None]:
+def _centre(solution: Solution | None, ccd: MaskedImage, frame: Frame) -> tuple[float | None, float | None]:
     if solution is None or solution.wcs is None:
         return frame.s_ra, frame.s_dec
     ny, nx = ccd.data.shape

@@ -10,7 +10,7 @@ import numpy as np
 
 from avcd.compose.mapping import Registration
 from avcd.inspection import Finding, faults_of, inspect, limits_of
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.sky.detection import Sources
 from avcd.sky.quality import measure_quality
 from avcd.sky.relative import RELATIVE_FIGURES, Member, Relative, compare_frames
@@ -78,7 +78,7 @@ def screen_frames(
     return Screened(frozenset(left_out), tuple(notes), figures if len(inputs) > 1 else {})
 
 
-def member_of(ccd: CCDData, sources: Sources, exposure_s: float | None) -> Member:
+def member_of(ccd: MaskedImage, sources: Sources, exposure_s: float | None) -> Member:
     """A frame as the comparison wants it, yet to be registered; it holds no pixels."""
     figures = measure_quality(ccd.data, ccd.mask, sources)
     ny, nx = ccd.data.shape

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import StdDevUncertainty
 from astropy.wcs import WCS
 
 from avcd.cards import describe, inherit, with_world
@@ -19,7 +18,7 @@ from avcd.compose.stacking import Stacked, StackInput, stack_images
 from avcd.compose.transparency import transparency
 from avcd.errors import ProcessingError
 from avcd.frame import Wcs
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.sky.detection import SourceFlag, Sources, detect_sources
 from avcd.stages.combining import combined_times
 from avcd.stages.inputs import read_product
@@ -33,10 +32,9 @@ SOLVED = (Wcs.SOLVED, Wcs.DELIVERED, Wcs.REFINED)
 _STARS = 150  # enough to register on, and no slower for a rich field
 
 
-def detect_stars(ccd: CCDData) -> Sources:
+def detect_stars(ccd: MaskedImage) -> Sources:
     """The stars of a reduced frame or stack, to register and to compare it by."""
-    noise = None if ccd.uncertainty is None else ccd.uncertainty.array
-    return detect_sources(ccd.data, ccd.mask, noise=noise, saturation=None, sigma=5.0, minimum_px=5)
+    return detect_sources(ccd.data, ccd.mask, noise=ccd.uncertainty, saturation=None, sigma=5.0, minimum_px=5)
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class StackFrame:
     exposure_s: float | None
 
 
-def look_at(ccd: CCDData | OpenImage, sources: Sources, *, trusted: bool) -> Seen:
+def look_at(ccd: MaskedImage | OpenImage, sources: Sources, *, trusted: bool) -> Seen:
     """Pixels, mask, the world coordinates if they can be trusted, and the stars."""
     found = sources
     stars = np.column_stack([found.x, found.y])[:_STARS]
@@ -66,7 +64,7 @@ def look_at(ccd: CCDData | OpenImage, sources: Sources, *, trusted: bool) -> See
     return Seen(RegistrationInput(ccd.data, ccd.mask, ccd.wcs if trusted else None, stars), flux)
 
 
-def registration_input(ccd: CCDData, one: JobInput) -> RegistrationInput:
+def registration_input(ccd: MaskedImage, one: JobInput) -> RegistrationInput:
     """What registration looks at, of one of a job's inputs."""
     return look_at(ccd, detect_stars(ccd), trusted=one.wcs in SOLVED).image
 
@@ -161,7 +159,7 @@ def combine_observation(work: Work) -> Output:
             image = open_image(work.open(one), "", 0, Path(spool), product=True)
             frames.append(
                 StackFrame(
-                    replace(image, header=ccd.header, wcs=ccd.wcs), str(ccd.unit), members[-1].sources, _exposure(one)
+                    replace(image, header=ccd.header, wcs=ccd.wcs), ccd.unit, members[-1].sources, _exposure(one)
                 )
             )
         registered = register_frames(frames, [one.wcs in SOLVED for one in ordered])
@@ -174,8 +172,7 @@ def combine_observation(work: Work) -> Output:
         *screened.warnings,
         *(_note(one, ordered[index]) for index, one in enumerate(found) if one.warning),
     ]
-    uncertainty = None if stacked.uncertainty is None else StdDevUncertainty(stacked.uncertainty)
-    ccd = CCDData(stacked.data, unit=frames[reference].unit, mask=stacked.mask, uncertainty=uncertainty)
+    ccd = MaskedImage(stacked.data, frames[reference].unit, stacked.mask, stacked.uncertainty)
     header, state = _header(work, frames[reference].image, ordered[reference], len(combined.used))
     header = combined_times(header, [frames[index].image.header for index in combined.used])
     metrics = {
@@ -193,7 +190,7 @@ def combine_observation(work: Work) -> Output:
     return replace(output, input_metrics=screened.input_metrics)
 
 
-def reference_index(frames: Sequence[CCDData], ordered: Sequence[JobInput]) -> int:
+def reference_index(frames: Sequence[MaskedImage], ordered: Sequence[JobInput]) -> int:
     """The frame that gives the grid: the first that is solved, else the first."""
     return next((index for index, one in enumerate(ordered) if one.wcs in SOLVED), 0)
 

@@ -6,18 +6,20 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
 
 from avcd.errors import ProductError
 from avcd.frame import Frame, Wcs
 from avcd.products import ImageContent, verify_fits, verify_picture, write_image_fits, write_table_fits
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.stages.output import Output, OutputFile, Work
 from avcd.stages.replacing import compare_with_provisional
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 def provenance(work: Work) -> list[dict[str, str]]:
@@ -40,7 +42,7 @@ def frame_name(frame: Frame) -> str:
 
 def image_output(
     work: Work,
-    ccd: CCDData,
+    ccd: MaskedImage,
     header: fits.Header,
     metrics: Mapping[str, Any],
     *,
@@ -59,9 +61,9 @@ def image_output(
     replaced = compare_with_provisional(work, ccd, header)
     content = ImageContent(
         data=ccd.data,
-        unit=str(ccd.unit),
+        unit=ccd.unit,
         mask=ccd.mask,
-        uncertainty=None if ccd.uncertainty is None else ccd.uncertainty.array,
+        uncertainty=ccd.uncertainty,
         header=header,
         provenance=provenance(work),
         parameters=dict(spec.parameters),

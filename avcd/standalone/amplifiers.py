@@ -14,7 +14,7 @@ from astropy.io import fits
 from avcd.cards import inherit, trimmed_header
 from avcd.errors import ConfigError, ProcessingError
 from avcd.reduction.amplifiers import Amplifier, grid_of, join_amplifiers, place_of
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.sections import Section
 
 _OF_RAW = re.compile(r"(?:BIAS|TRIM|DATA|AMP|CCD|DET)SEC\d*|[BDCT]SEC\d+")
@@ -63,8 +63,8 @@ def _amplifier(one: Any, where: str) -> Amplifier:
 
 
 def joined(
-    ccd: CCDData, amplifiers: Sequence[Amplifier], *, method: str, degree: int | None
-) -> tuple[CCDData, fits.Header, float, list[str]]:
+    ccd: MaskedImage, amplifiers: Sequence[Amplifier], *, method: str, degree: int | None
+) -> tuple[MaskedImage, fits.Header, float, list[str]]:
     """One image of the amplifiers' parts, its header, the highest level that was subtracted, and what was done.
 
     Raises

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from avcd.named_defects import Area, read_named_defects
 from avcd.recipes import Recipe
 from avcd.reduction.combine import ArraySource, combine_frames
 from avcd.reduction.defects import Defects, add_named, as_product, find_bad_pixels, find_bad_response
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.reduction.repair import repair_pixels
 from avcd.standalone.images import Stage, stage_of_image
 from avcd.standalone.inputs import FrameFile, shipped_rules
@@ -115,12 +116,12 @@ def _make_mask(
     return writer_of(found.ccd, header, signed), [figures, *notes]
 
 
-def _combined(darks: Sequence[FrameFile], limit_bytes: int) -> CCDData:
+def _combined(darks: Sequence[FrameFile], limit_bytes: int) -> MaskedImage:
     frames = [read_image(one) for one in darks]
     if len(frames) == 1:
         return frames[0]
     found = combine_frames([ArraySource(one.data, one.mask) for one in frames], memory_bytes=limit_bytes)
-    return CCDData(found.data, unit="adu", mask=found.mask & np.uint16(MaskBit.NO_DATA))
+    return MaskedImage(found.data, unit="adu", mask=found.mask & np.uint16(MaskBit.NO_DATA))
 
 
 def _joined(parts: Sequence[Defects], shape: tuple[int, ...]) -> Defects:
@@ -156,14 +157,14 @@ def plan_repair(file: FrameFile, out: Path, mask: FrameFile, parameters: Mapping
     """
     check_fits(mask, "mask", file.frame)
 
-    def stage(ccd: CCDData) -> Stage:
+    def stage(ccd: MaskedImage) -> Stage:
         named = mask.read()
         plane = named.mask
         if plane is None:
             plane = np.where(named.data != 0, np.uint16(MaskBit.USER), np.uint16(0))
-        ccd.mask = plane if ccd.mask is None else ccd.mask | plane
-        ccd.mask = np.asarray(ccd.mask) | np.where(np.isfinite(ccd.data), np.uint16(0), np.uint16(MaskBit.NON_FINITE))
-        found, metrics = repair_pixels(ccd, parameters)
+        bad = plane if ccd.mask is None else ccd.mask | plane
+        bad = bad | np.where(np.isfinite(ccd.data), np.uint16(0), np.uint16(MaskBit.NON_FINITE))
+        found, metrics = repair_pixels(replace(ccd, mask=bad), parameters)
         said = (
             f"bad pixels replaced: {parameters['repair']}, {metrics['repaired_px']:.0f} mended, "
             f"{metrics['unrepaired_px']:.0f} left"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.nddata import StdDevUncertainty
 
 from avcd.association import coherent, readout_values
 from avcd.cards import inherit, sign, with_combined
@@ -21,7 +20,7 @@ from avcd.recipes import Recipe, load_recipes
 from avcd.reduction.combine import FrameSource, combine_frames
 from avcd.reduction.levels import combination_of, weights_by_noise
 from avcd.reduction.masters import step_of
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.reduction.sources import CorrectedSource
 from avcd.stages.inputs import row_sources
 from avcd.stages.output import Work
@@ -62,7 +61,6 @@ _TYPES = {
 }
 # What frames of one master have in common, in the words of `avcd frames`.
 _COMMON = ("camera", "binning", "window", "gain", "offset", "readout_mode", "overscan_section", "trim_section")
-_SMALL_BYTES = 16 * 2**20
 _EXPOSURE_TOLERANCE = 0.01
 _DARK_OF_FLAT_TOLERANCE = 0.1
 
@@ -81,11 +79,6 @@ class CombineOptions:
     mixed: bool = False
     changes: tuple[str, ...] = ()
     memory_bytes: int = 2 * 2**30
-
-
-def is_small(paths: Iterable[Path]) -> bool:
-    """Whether files are too small in all for compiled loops to be worth their loading."""
-    return sum(one.stat().st_size for one in paths if one.is_file()) < _SMALL_BYTES
 
 
 def plan_combination(
@@ -255,8 +248,7 @@ def _combine_plainly(files: list[FrameFile], signed: Signed, limit_bytes: int) -
             memory_bytes=limit_bytes,
         )
     header = files[0].read().header
-    uncertainty = None if combined.uncertainty is None else StdDevUncertainty(combined.uncertainty)
-    ccd = CCDData(combined.data, unit=files[0].unit, mask=combined.mask, uncertainty=uncertainty)
+    ccd = MaskedImage(combined.data, files[0].unit, combined.mask, combined.uncertainty)
     exposures = [one.frame.exposure_s for one in files]
     total = sum(one for one in exposures if one is not None) if None not in exposures else None
     steps = [f"{parameters['method']} of {len(files)} frames, scaled by {parameters['scale']}"]

@@ -145,8 +145,9 @@ def _resample(
             f"a grid of {area[1]} x {area[0]} pixels needs more memory: raise --mem-limit, or say --cut"
         )
     way = resample if method in INTERPOLATIONS else resample_by_reproject
-    spread = None if ccd.uncertainty is None else ccd.uncertainty.array
-    found = way(ccd.data, ccd.mask, spread, Registration("wcs", worlds=(covered.wcs, wcs)), covered.shape, method)
+    found = way(
+        ccd.data, ccd.mask, ccd.uncertainty, Registration("wcs", worlds=(covered.wcs, wcs)), covered.shape, method
+    )
     if cut:
         grid = covered
     else:
@@ -271,7 +272,7 @@ def _stack_frame(file: FrameFile, spool: Path) -> StackFrame:
     stars = replace(sources, background=np.empty((0, 0)), background_rms=np.empty((0, 0)))
     image = open_image(file.path, file.member, file.hdu, spool, product=file.product is not None)
     return StackFrame(
-        replace(image, header=ccd.header, wcs=celestial_wcs(ccd.header)), str(ccd.unit), stars, file.frame.exposure_s
+        replace(image, header=ccd.header, wcs=celestial_wcs(ccd.header)), ccd.unit, stars, file.frame.exposure_s
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-from astropy.nddata import StdDevUncertainty
 
 from avcd.cards import inherit
 from avcd.compose.resampling import resample
 from avcd.products import celestial_wcs
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.stages.continuum import Continuum, subtract_continuum
 from avcd.standalone.grids import registrations, saturated_plane
 from avcd.standalone.images import Stage, stage_of_image
@@ -32,9 +30,9 @@ def plan_continuum(
     check_memory(broad.frame, limit_bytes)
     parameters = {"factor": factor, "match_widths": match}
 
-    def stage(ccd: CCDData) -> Stage:
+    def stage(ccd: MaskedImage) -> Stage:
         second, notes = _on_grid(ccd, narrow, broad)
-        ccd.mask = saturated_plane(ccd, narrow)
+        ccd = replace(ccd, mask=saturated_plane(ccd, narrow))
         found = subtract_continuum(ccd, second, factor=factor, match_widths=match)
         said = _said(found, broad.path.name)
         return Stage(found.ccd, inherit(ccd.header, keep_world=True), said, [said[0], *notes])
@@ -43,17 +41,15 @@ def plan_continuum(
     return stage_of_image("continuum", inputs, parameters, out, limit_bytes, stage)
 
 
-def _on_grid(ccd: CCDData, narrow: FrameFile, broad: FrameFile) -> tuple[CCDData, list[str]]:
+def _on_grid(ccd: MaskedImage, narrow: FrameFile, broad: FrameFile) -> tuple[MaskedImage, list[str]]:
     """The broadband image on the narrowband one's grid, and notes."""
     second = broad.read()
     frames = [ccd, second]
     planes = [saturated_plane(ccd, narrow), saturated_plane(second, broad)]
     worlds = [one.wcs or celestial_wcs(one.header) for one in frames]
     found, notes = registrations(frames, planes, worlds, [narrow.name, broad.name], 0)
-    spread = None if second.uncertainty is None else np.asarray(second.uncertainty.array)
-    moved = resample(second.data, planes[1], spread, found[1], (ccd.data.shape[0], ccd.data.shape[1]))
-    uncertainty = None if moved.uncertainty is None else StdDevUncertainty(moved.uncertainty)
-    return CCDData(moved.data, unit=second.unit, mask=moved.mask, uncertainty=uncertainty), notes
+    moved = resample(second.data, planes[1], second.uncertainty, found[1], (ccd.data.shape[0], ccd.data.shape[1]))
+    return MaskedImage(moved.data, second.unit, moved.mask, moved.uncertainty), notes
 
 
 def _said(found: Continuum, name: str) -> list[str]:

@@ -20,7 +20,7 @@ from avcd.frame import CalibLevel, ImageType
 from avcd.headers.events import NAME, Events, read_events
 from avcd.headers.profiles import Profiles
 from avcd.headers.reading import read_file
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.standalone.inputs import FrameFile, open_files
 from avcd.standalone.outputs import FITS_SUFFIXES, Task, Writer, paths_of
 from avcd.standalone.planning import check_memory
@@ -58,7 +58,7 @@ class BandFile(FrameFile):
         """Photons."""
         return _UNIT
 
-    def read(self) -> CCDData:
+    def read(self) -> MaskedImage:
         """Counts, with the header of the table and the world coordinates of the pixels."""
         events, axes = self.events, self.events.axes
         counts = count_events(events.x, events.y, events.energy_ev, self.band, self.grid)
@@ -74,9 +74,7 @@ class BandFile(FrameFile):
         )
         if self.frame.exposure_s is not None:
             header["EXPTIME"] = (self.frame.exposure_s, "[s] exposure")
-        found = CCDData(counts, unit=_UNIT)
-        found.meta, found.wcs = header, wcs
-        return found
+        return MaskedImage(counts, _UNIT, header=header, wcs=wcs)
 
 
 def open_bands(path: Path, profiles: Profiles, bands: Sequence[Band], scale_arcsec: float | None) -> list[FrameFile]:

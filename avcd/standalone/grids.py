@@ -11,14 +11,14 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from avcd.compose.registration import Registration, RegistrationInput, register
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.sky.detection import detect_sources
 from avcd.standalone.inputs import FrameFile
 
 _STARS = 150  # enough to register on, and no slower for a rich field
 
 
-def saturated_plane(ccd: CCDData, file: FrameFile) -> np.ndarray | None:
+def saturated_plane(ccd: MaskedImage, file: FrameFile) -> np.ndarray | None:
     """The mask plane; of files without one, what is saturated by the header or by 16 bits."""
     if ccd.mask is not None:
         return np.asarray(ccd.mask)
@@ -37,7 +37,7 @@ def finest(worlds: Sequence[WCS | None]) -> int:
 
 
 def registrations(
-    frames: Sequence[CCDData],
+    frames: Sequence[MaskedImage],
     planes: Sequence[np.ndarray | None],
     worlds: Sequence[WCS | None],
     filters: Sequence[str],

@@ -20,7 +20,7 @@ from avcd.reduction.arithmetic import calculate
 from avcd.reduction.background import estimate_background, subtract_background
 from avcd.reduction.cleaning import clean_cosmic_rays
 from avcd.reduction.overscan import Section, subtract_overscan, trim
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.standalone.amplifiers import joined
 from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Task, Writer, paths_of
@@ -34,7 +34,7 @@ _SAID = {"add": "added", "subtract": "subtracted", "multiply": "multiplied with"
 class Stage:
     """What a stage leaves: pixels, header, and sentences for HISTORY and for people."""
 
-    ccd: CCDData
+    ccd: MaskedImage
     header: fits.Header
     steps: Sequence[str]
     notes: Sequence[str] = ()
@@ -46,7 +46,7 @@ def stage_of_image(
     parameters: Mapping[str, Any],
     out: Path,
     limit_bytes: int,
-    stage: Callable[[CCDData], Stage],
+    stage: Callable[[MaskedImage], Stage],
 ) -> Task:
     """The task of a command that works on one image, the first of its inputs."""
     first = inputs[0][1]
@@ -58,7 +58,7 @@ def stage_of_image(
     )
 
 
-def _make(file: FrameFile, signed: Signed, stage: Callable[[CCDData], Stage]) -> tuple[Writer, Sequence[str]]:
+def _make(file: FrameFile, signed: Signed, stage: Callable[[MaskedImage], Stage]) -> tuple[Writer, Sequence[str]]:
     made = stage(file.read())
     level = max(file.frame.calib_level, CalibLevel.RAW)
     header = sign(made.header, signed.identity, signed.kind, signed.recipe, signed.version, level, made.steps)
@@ -106,7 +106,7 @@ def plan_trim(file: FrameFile, out: Path, options: TrimOptions, limit_bytes: int
         "degree": options.degree if overscan else None,
     }
 
-    def stage(ccd: CCDData) -> Stage:
+    def stage(ccd: MaskedImage) -> Stage:
         header = inherit(ccd.header, keep_world=True)
         steps, found, saturation = [], ccd, file.frame.saturation_adu
         if overscan is not None:
@@ -120,7 +120,7 @@ def plan_trim(file: FrameFile, out: Path, options: TrimOptions, limit_bytes: int
             found = trim(found, section)
             header = trimmed_header(header, section.x_first, section.y_first)
             steps.append(f"trimmed to {section}")
-        if saturation is not None and str(found.unit) == "adu":
+        if saturation is not None and found.unit == "adu":
             header = with_saturation(header, saturation)  # else it would be known by the raw file's 16 bits alone
         return Stage(found, with_pedestal(header, pedestal_of(ccd.header)), steps)
 
@@ -138,10 +138,10 @@ def _plan_joining(
         "degree": options.degree if options.subtract else None,
     }
 
-    def stage(ccd: CCDData) -> Stage:
+    def stage(ccd: MaskedImage) -> Stage:
         found, header, level, steps = joined(ccd, chosen, method=options.method, degree=options.degree)
         saturation = file.frame.saturation_adu
-        if saturation is not None and str(found.unit) == "adu":
+        if saturation is not None and found.unit == "adu":
             header = with_saturation(header, saturation - level)
         return Stage(found, with_pedestal(header, pedestal_of(ccd.header)), steps)
 
@@ -154,13 +154,13 @@ def plan_background(
     """The task that measures a file's background, or subtracts it."""
     parameters = {"box_px": box_px, "filter_boxes": filter_boxes, "subtract": subtract}
 
-    def stage(ccd: CCDData) -> Stage:
+    def stage(ccd: MaskedImage) -> Stage:
         found = estimate_background(ccd, box_px=box_px, filter_boxes=filter_boxes)
         header = with_pedestal(inherit(ccd.header, keep_world=True), pedestal_of(ccd.header))
         said = f"background of boxes of {box_px} px: median {found.median:.6g}, scatter {found.sigma:.6g} {ccd.unit}"
         if subtract:
             return Stage(subtract_background(ccd, found), header, [f"{said}; subtracted"])
-        return Stage(CCDData(found.level, unit=ccd.unit), header, [said])
+        return Stage(MaskedImage(found.level, unit=ccd.unit), header, [said])
 
     return stage_of_image("background", [("frame", file)], parameters, out, limit_bytes, stage)
 
@@ -183,7 +183,7 @@ def plan_arithmetic(file: FrameFile, out: Path, operation: str, operand: FrameFi
         parameters["number"] = operand
         named = f"{operand:g}"
 
-    def stage(ccd: CCDData) -> Stage:
+    def stage(ccd: MaskedImage) -> Stage:
         second = _with_pedestal_added(operand.read()) if isinstance(operand, FrameFile) else operand
         found = calculate(_with_pedestal_added(ccd), operation, second)
         unknown = ccd.uncertainty is not None and found.uncertainty is None
@@ -193,7 +193,7 @@ def plan_arithmetic(file: FrameFile, out: Path, operation: str, operand: FrameFi
     return stage_of_image("imarith", inputs, parameters, out, limit_bytes, stage)
 
 
-def _with_pedestal_added(ccd: CCDData) -> CCDData:
+def _with_pedestal_added(ccd: MaskedImage) -> MaskedImage:
     pedestal = pedestal_of(ccd.header)
     return calculate(ccd, "add", pedestal) if pedestal else ccd
 
@@ -252,7 +252,7 @@ def plan_cosmic(
         search["method"] = options.method
 
     @cache
-    def cleaned() -> tuple[CCDData, Stage]:
+    def cleaned() -> tuple[MaskedImage, Stage]:
         ccd, notes = _with_pedestal_added(file.read()), []
         if gain is None and file.unit == "adu":
             notes.append("the gain is not known: faint cosmic rays are not found; give --gain")
@@ -266,15 +266,15 @@ def plan_cosmic(
         said = [f"cosmic rays replaced: {struck} pixels"]
         return ccd, Stage(found, inherit(ccd.header, keep_world=True), said, notes)
 
-    def part(wanted: CosmicPart, _: CCDData) -> Stage:
+    def part(wanted: CosmicPart, _: MaskedImage) -> Stage:
         before, made = cleaned()
         if wanted is CosmicPart.CLEANED:
             return made
         struck = (np.asarray(made.ccd.mask) & np.uint16(MaskBit.COSMIC_RAY)) != 0
         if wanted is CosmicPart.MASK:
-            return Stage(CCDData(struck.astype(np.float32), unit=""), made.header, made.steps)
+            return Stage(MaskedImage(struck.astype(np.float32), unit=""), made.header, made.steps)
         taken = np.where(struck, before.data - made.ccd.data, 0).astype(np.float32)
-        return Stage(CCDData(taken, unit=made.ccd.unit), made.header, made.steps)
+        return Stage(MaskedImage(taken, unit=made.ccd.unit), made.header, made.steps)
 
     return [
         stage_of_image(

@@ -9,15 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from avcd.association import Rules, load_rules, trimmed
 from avcd.cards import read_noise_of
-from avcd.config import Limits
 from avcd.errors import FrameError, ProductError
-from avcd.frame import Frame, FrameStatus, ImageType, InputRef, ProductKind, ProductSpec, ProductStatus
+from avcd.frame import FileReading, Frame, FrameStatus, ImageType, InputRef, ProductKind, ProductSpec, ProductStatus
 from avcd.headers.pixels import ONE_AT_A_TIME, read_pixels
 from avcd.headers.profiles import Profiles
-from avcd.headers.reading import read_file
 from avcd.naming import stem_of
 from avcd.products import ImageContent, read_image_product, verify_fits
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
+from avcd.standalone.ahead import read_near
 from avcd.work import JobInput
 
 _MADE = {str(one): one for one in ProductKind}
@@ -75,14 +74,12 @@ class FrameFile:
             return self.product.unit
         return "electron" if (self.frame.bunit or "").lower().startswith("e") else "adu"
 
-    def read(self) -> CCDData:
+    def read(self) -> MaskedImage:
         """Pixels in physical values with header; mask plane, uncertainty and world coordinates of avcd's products."""
         if self.product:
-            return read_image_product(self.path).to_ccd()
+            return read_image_product(self.path).to_image()
         data, header = read_pixels(self.path, self.member, self.hdu)
-        found = CCDData(data, unit=self.unit)
-        found.meta = header
-        return found
+        return MaskedImage(data, self.unit, header=header)
 
     def with_values(self, **values: object) -> FrameFile:
         """The same file, with values of its frame that the observer gave."""
@@ -132,7 +129,7 @@ class FrameFile:
         return None if self.frame.bias_included is None else not self.frame.bias_included
 
 
-def open_files(path: Path, profiles: Profiles) -> list[FrameFile]:
+def open_files(path: Path, profiles: Profiles, reading: FileReading | None = None) -> list[FrameFile]:
     """The images of a file: FITS, also compressed or in an archive.
 
     Parameters
@@ -141,6 +138,8 @@ def open_files(path: Path, profiles: Profiles) -> list[FrameFile]:
         As it was named.
     profiles
         How headers are read.
+    reading
+        What is in it, where it was read already.
 
     Raises
     ------
@@ -149,8 +148,7 @@ def open_files(path: Path, profiles: Profiles) -> list[FrameFile]:
     """
     if path.is_dir():
         raise FrameError("a directory; name the files in it, as in DIR/*.fits")
-    near = f"{path.resolve().parent.name}/{path.name}"  # names and folders may say what headers do not
-    reading = read_file(path, near, profiles, Limits(), digest=False)
+    reading = reading or read_near(path, profiles)
     bad = [one for one in reading.members if one.status is FrameStatus.UNREADABLE]
     if bad:
         raise FrameError(f"{bad[0].member}: {bad[0].reason}" if bad[0].member else bad[0].reason)

@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from avcd.frame import Frame
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.sky.detection import Sources, detect_sources
 from avcd.sky.psf import Psf, measure_psf
 from avcd.sky.reference import Tycho2
@@ -27,7 +27,7 @@ class Measured:
     """A file with its stars; ``figures`` are those of reduced frames, ``wcs`` what its header brings."""
 
     file: FrameFile
-    ccd: CCDData
+    ccd: MaskedImage
     sources: Sources
     psf: tuple[Psf, ...]
     figures: Mapping[str, Any]
@@ -59,7 +59,7 @@ def measure_file(file: FrameFile, sigma: float, minimum_px: int) -> Measured:
     saturation = frame.saturation_adu
     if saturation is not None and electrons:
         saturation *= frame.gain_e_per_adu or 1.0
-    noise = None if ccd.uncertainty is None else ccd.uncertainty.array
+    noise = ccd.uncertainty
     sources = detect_sources(
         ccd.data,
         ccd.mask,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from astropy.io import fits
+from dataclasses import replace
 
 from avcd.association.trimming import readout_values
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.stages.readout import Readout
 from avcd.standalone.inputs import FrameFile, shipped_rules
 
@@ -21,15 +21,13 @@ def readout_of(file: FrameFile) -> Readout:
     return Readout() if file.product else Readout.of(readout_values(file.frame, shipped_rules()))
 
 
-def read_image(file: FrameFile) -> CCDData:
+def read_image(file: FrameFile) -> MaskedImage:
     """A file's image with its header: its overscan subtracted line by line, and cut off."""
     readout, whole = readout_of(file), file.read()
-    found = readout.of_image(whole, None)[0]
-    found.meta = readout.of_header(fits.Header(whole.header))
-    return found
+    return replace(readout.of_image(whole, None)[0], header=readout.of_header(whole.header))
 
 
-def read_counts(file: FrameFile) -> tuple[CCDData, float]:
+def read_counts(file: FrameFile) -> tuple[MaskedImage, float]:
     """The pixels of a file's image as they were counted, and the level of its overscan as a whole, adu; 0 without any.
 
     The level of single lines is not subtracted: its own error would be in the noise that is measured.

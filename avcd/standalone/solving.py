@@ -14,7 +14,7 @@ from avcd.cards import inherit, pedestal_of, with_pedestal, with_world
 from avcd.errors import ProcessingError
 from avcd.frame import ProductKind, Wcs
 from avcd.planner.siblings import may_overlap
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.sky.blind import solve_by_engines
 from avcd.sky.detection import Sources
 from avcd.sky.engines import BlindEngine
@@ -215,7 +215,7 @@ def plan_solution(file: FrameFile, out: Path, solver: FieldSolver, options: Solv
     check_memory(file.frame, limit_bytes)
     inputs = [("frame", file), *(("sibling", one) for one in solver.siblings(file)[:_MOST_SIBLINGS])]
 
-    def stage(ccd: CCDData) -> Stage:
+    def stage(ccd: MaskedImage) -> Stage:
         solution = believed(solver.solve(file), options)
         header = with_world(
             inherit(ccd.header, keep_world=False), world_of(solution), rms_arcsec=solution.rms_arcsec,

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from avcd.frame import InputRef, ProductKind, ProductSpec, ProductStatus, product_identity
 from avcd.products import ImageContent, write_image_fits
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.stages.writing import frame_name
 from avcd.standalone.inputs import FrameFile
 from avcd.standalone.outputs import Writer
@@ -84,14 +84,14 @@ class Signed:
 
 
 def writer_of(
-    ccd: CCDData, header: fits.Header, signed: Signed, planes: Mapping[str, np.ndarray] | None = None
+    ccd: MaskedImage, header: fits.Header, signed: Signed, planes: Mapping[str, np.ndarray] | None = None
 ) -> Writer:
     """What writes a product into a stream."""
     content = ImageContent(
         data=ccd.data,
-        unit=str(ccd.unit),
+        unit=ccd.unit,
         mask=ccd.mask,
-        uncertainty=None if ccd.uncertainty is None else ccd.uncertainty.array,
+        uncertainty=ccd.uncertainty,
         header=header,
         provenance=signed.provenance,
         parameters=signed.parameters,

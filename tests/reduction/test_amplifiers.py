@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.reduction.amplifiers import Amplifier, amplifiers_of, join_amplifiers, place_of
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.sections import Section
 
 NY, NX, OVER = 40, 50, 12  # of each of four parts, and how wide its overscan is
@@ -52,11 +51,11 @@ def cards(names: tuple[str, str], numbers: tuple[str, ...]) -> fits.Header:
 def test_every_part_loses_its_own_level_and_the_sky_is_whole_again():
     mask = np.zeros(raw().shape, np.uint16)
     mask[3, NX + OVER + OVER] = 4  # the first column of the lower right part
-    whole = CCDData(raw(), unit="adu", mask=mask, uncertainty=StdDevUncertainty(np.full(raw().shape, 5, np.float32)))
+    whole = MaskedImage(raw(), unit="adu", mask=mask, uncertainty=np.full(raw().shape, 5, np.float32))
     found = join_amplifiers(whole, amplifiers())
     np.testing.assert_allclose(found.data, SKY, atol=0.01)
     assert np.argwhere(found.mask).tolist() == [[3, NX]]
-    np.testing.assert_allclose(found.uncertainty.array, 5, rtol=1e-5)  # an overscan without noise adds none
+    np.testing.assert_allclose(found.uncertainty, 5, rtol=1e-5)  # an overscan without noise adds none
     np.testing.assert_array_equal(whole.data, raw())
     cut = join_amplifiers(whole, [Amplifier(one.image) for one in amplifiers()])
     assert np.median(cut.data[NY:, NX:] - SKY[NY:, NX:]) == pytest.approx(LEVELS[1, 1] + 15, abs=1)
@@ -95,7 +94,7 @@ def test_parts_that_make_no_image_are_refused(change):
     else:
         parts.append(parts[0])
     with pytest.raises(ProcessingError, match="amplifier"):
-        join_amplifiers(CCDData(raw(), unit="adu"), parts)
+        join_amplifiers(MaskedImage(raw(), unit="adu"), parts)
 
 
 def test_a_reference_point_stays_on_its_pixel():

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import astropy.units as u
 import numpy as np
 import pytest
-from astropy.nddata import CCDData as PlainCCD
-from astropy.nddata import StdDevUncertainty
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.arithmetic import OPERATIONS, calculate
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 
-def frame(seed: int, unit="adu", sigma: float | None = 3.0, kind=CCDData) -> PlainCCD:
+def frame(seed: int, unit="adu", sigma: float | None = 3.0) -> MaskedImage:
     rng = np.random.default_rng(seed)
     data = rng.uniform(50, 200, (20, 30)).astype(np.float32)
     mask = (rng.random(data.shape) < 0.1).astype(np.uint16) * seed
-    uncertainty = None if sigma is None else StdDevUncertainty(np.full(data.shape, sigma))
-    return kind(data, unit=unit, mask=mask if kind is CCDData else mask != 0, uncertainty=uncertainty)
+    uncertainty = None if sigma is None else np.full(data.shape, sigma)
+    return MaskedImage(data, unit, mask, uncertainty)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_frame_with_frame_is_astropys(operation):
     found = calculate(frame(1), operation, frame(2))
-    expected = getattr(frame(1, kind=PlainCCD), operation)(frame(2, kind=PlainCCD))
+    expected = getattr(frame(1).to_ccddata(), operation)(frame(2).to_ccddata())
     np.testing.assert_allclose(found.data, expected.data, rtol=2e-7)
-    np.testing.assert_allclose(found.uncertainty.array, expected.uncertainty.array, rtol=1e-6)
+    np.testing.assert_allclose(found.uncertainty, expected.uncertainty.array, rtol=1e-6)
     np.testing.assert_array_equal(found.mask != 0, expected.mask)
     np.testing.assert_array_equal(found.mask, frame(1).mask | frame(2).mask)
-    assert found.unit == expected.unit
+    assert found.unit == str(expected.unit)
     assert found.data.dtype == np.float32
 
 
@@ -39,8 +36,8 @@ def test_frame_with_number_is_numpys(operation):
     found = calculate(frame(1), operation, 8.0)
     np.testing.assert_allclose(found.data, OPERATIONS[operation](frame(1).data, np.float32(8)), rtol=2e-7)
     factor = {"multiply": 8.0, "divide": 1 / 8}.get(operation, 1.0)
-    np.testing.assert_allclose(found.uncertainty.array, 3.0 * factor)
-    assert found.unit == u.adu
+    np.testing.assert_allclose(found.uncertainty, 3.0 * factor)
+    assert found.unit == "adu"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -49,12 +46,12 @@ def test_the_uncertainty_is_the_scatter_of_realisations(operation):
     one, other = rng.uniform(80, 120, (2, 50, 50))
 
     def noisy(values, sigma):
-        noise = StdDevUncertainty(np.full(values.shape, sigma))
-        return CCDData(values + rng.normal(0, sigma, values.shape), unit="adu", uncertainty=noise)
+        noise = np.full(values.shape, sigma)
+        return MaskedImage(values + rng.normal(0, sigma, values.shape), unit="adu", uncertainty=noise)
 
     found = [calculate(noisy(one, 2.0), operation, noisy(other, 1.5)) for _ in range(100)]
     truth = np.sqrt(np.var([each.data for each in found], axis=0).mean() * 100 / 99)
-    claimed = np.sqrt(np.mean([np.square(each.uncertainty.array) for each in found]))
+    claimed = np.sqrt(np.mean([np.square(each.uncertainty) for each in found]))
     assert claimed == pytest.approx(truth, rel=0.03)
 
 
@@ -63,7 +60,7 @@ def test_division_by_zero_is_masked_and_harms_nothing():
     divisor.data[3, 4] = 0
     found = calculate(frame(1), "divide", divisor)
     assert found.mask[3, 4] & MaskBit.NON_FINITE
-    assert found.data[3, 4] == found.uncertainty.array[3, 4] == 0
+    assert found.data[3, 4] == found.uncertainty[3, 4] == 0
     assert np.count_nonzero(found.mask & MaskBit.NON_FINITE) == 1
     assert (calculate(frame(1), "divide", 0.0).mask & MaskBit.NON_FINITE).all()
 
@@ -74,15 +71,15 @@ def test_an_unknown_uncertainty_stays_unknown():
 
 
 def test_units_multiply_divide_and_do_not_add_up():
-    flat = CCDData(np.full((20, 30), 2.0, np.float32), unit="")
-    assert calculate(frame(1), "divide", flat).unit == u.adu
-    assert calculate(frame(1), "divide", frame(2)).unit == u.dimensionless_unscaled
+    flat = MaskedImage(np.full((20, 30), 2.0, np.float32), unit="")
+    assert calculate(frame(1), "divide", flat).unit == "adu"
+    assert calculate(frame(1), "divide", frame(2)).unit == ""
     with pytest.raises(ProcessingError, match="adu and one in electron"):
         calculate(frame(1), "add", frame(2, unit="electron"))
 
 
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(ProcessingError, match="sizes"):
-        calculate(frame(1), "add", CCDData(np.ones((3, 3)), unit="adu"))
+        calculate(frame(1), "add", MaskedImage(np.ones((3, 3)), unit="adu"))
     with pytest.raises(ValueError, match="power"):
         calculate(frame(1), "power", 2.0)

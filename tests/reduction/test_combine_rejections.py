@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.nddata import CCDData
 from ccdproc import Combiner
+from scipy.special import gammaincinv
 
 from avcd.compiling import available
 from avcd.errors import ProcessingError
@@ -13,6 +14,7 @@ from avcd.frame import MaskBit
 from avcd.reduction import combine
 from avcd.reduction.combine import ArraySource, combine_frames
 from avcd.reduction.sources import FileSource
+from avcd.reduction.survivors import gamma_median
 from avcd.sorting import middle_network, sorting_network
 
 # ccdproc says so where every frame is masked.
@@ -262,3 +264,8 @@ def test_what_cannot_be_done_is_refused():
         combine_frames(frames, method="weighted", weights=[1, 0, 1])
     with pytest.raises(ProcessingError, match="not every frame has them"):
         combine_frames(frames, propagate=True)
+
+
+def test_the_medians_of_sample_variances_are_scipys():
+    frames = np.arange(2, 80)
+    np.testing.assert_allclose([gamma_median(one) for one in frames], gammaincinv((frames - 1) / 2, 0.5), rtol=1e-14)

@@ -10,7 +10,7 @@ from avcd.frame import MaskBit
 from avcd.reduction.calibrate import Detector, Masters, reduce_frame
 from avcd.reduction.cleaning import clean_cosmic_rays
 from avcd.reduction.cosmic_median import find_by_median, median_parameters
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_bad_pixel_takes_none_of_its_surroundings_with_it(frame):
 def test_reduction_masks_and_replaces_them_by_the_frames_own_uncertainty(frame, parameters):
     params = {**parameters["reduced"], "cosmic_rays": "median"}
     detector = Detector(gain_e_per_adu=1.0, read_noise_e=5.0, bias_removed=True)
-    found = reduce_frame(CCDData(frame, unit="adu"), Masters(), detector, 60.0, params)
+    found = reduce_frame(MaskedImage(frame, unit="adu"), Masters(), detector, 60.0, params)
     struck, cleaned = find_by_median(frame, np.sqrt(frame.clip(0) + np.float32(25)), **median_parameters(params))
     np.testing.assert_array_equal((found.ccd.mask & MaskBit.COSMIC_RAY) != 0, struck)
     np.testing.assert_allclose(found.ccd.data, cleaned, rtol=1e-6)
@@ -55,7 +55,7 @@ def test_reduction_masks_and_replaces_them_by_the_frames_own_uncertainty(frame, 
 @pytest.mark.parametrize("gain", [None, 2.0])
 def test_a_frame_by_itself_is_cleaned_in_its_own_unit(frame, gain, parameters):
     found, count = clean_cosmic_rays(
-        CCDData(frame, unit="adu"), parameters["reduced"], gain_e_per_adu=gain, read_noise_e=9.0, method="median"
+        MaskedImage(frame, unit="adu"), parameters["reduced"], gain_e_per_adu=gain, read_noise_e=9.0, method="median"
     )
     marked = (found.mask & MaskBit.COSMIC_RAY) != 0
     assert count == np.count_nonzero(marked)

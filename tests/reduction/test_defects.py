@@ -5,11 +5,11 @@ from __future__ import annotations
 import ccdproc
 import numpy as np
 import pytest
-from astropy.nddata import CCDData
 
 from avcd.errors import ProcessingError
 from avcd.frame import MaskBit
 from avcd.reduction.defects import find_bad_pixels, find_bad_response
+from avcd.reduction.planes import MaskedImage
 
 
 def dark(shape=(256, 300), glow: float = 0.0) -> np.ndarray:
@@ -26,7 +26,7 @@ def test_hot_and_dead_pixels_are_found_also_on_a_glow(glow, parameters):
     hot, dead = places[:80], places[80:]
     data.flat[hot] += 60
     data.flat[dead] -= 60
-    found = find_bad_pixels(CCDData(data, unit="adu"), parameters["bad_pixel_mask"])
+    found = find_bad_pixels(MaskedImage(data, unit="adu"), parameters["bad_pixel_mask"])
     mask = found.ccd.mask
     assert ((mask.flat[hot] & MaskBit.HOT) > 0).mean() > 0.97
     assert ((mask.flat[dead] & MaskBit.DEAD) > 0).mean() > 0.97
@@ -42,7 +42,7 @@ def test_hot_and_dead_pixels_are_found_also_on_a_glow(glow, parameters):
 def test_bad_columns_are_found_also_side_by_side(width, level, parameters):
     data = dark()
     data[:, 100 : 100 + width] += level  # four sigma: no pixel of them is bad by itself
-    found = find_bad_pixels(CCDData(data, unit="adu"), parameters["bad_pixel_mask"])
+    found = find_bad_pixels(MaskedImage(data, unit="adu"), parameters["bad_pixel_mask"])
     assert found.metrics["bad_columns"] == width
     bit = MaskBit.HOT if level > 0 else MaskBit.DEAD
     assert ((found.ccd.mask[:, 100 : 100 + width] & bit) > 0).all()
@@ -52,13 +52,13 @@ def test_bad_columns_are_found_also_side_by_side(width, level, parameters):
 def test_a_bad_row_is_found(parameters):
     data = dark()
     data[77] += 8
-    found = find_bad_pixels(CCDData(data, unit="adu"), parameters["bad_pixel_mask"])
+    found = find_bad_pixels(MaskedImage(data, unit="adu"), parameters["bad_pixel_mask"])
     assert (found.metrics["bad_rows"], found.metrics["bad_columns"]) == (1, 0)
     assert (found.ccd.mask[77] & MaskBit.HOT).all()
 
 
 def test_a_clean_dark_has_no_bad_pixels(parameters):
-    found = find_bad_pixels(CCDData(dark(), unit="adu"), parameters["bad_pixel_mask"])
+    found = find_bad_pixels(MaskedImage(dark(), unit="adu"), parameters["bad_pixel_mask"])
     assert found.metrics["bad_fraction"] == 0
 
 
@@ -68,7 +68,7 @@ def test_pixels_without_a_value_are_dead(parameters):
     mask = np.zeros(data.shape, np.uint16)
     mask[8, 9] = int(MaskBit.NO_DATA)
     data[8, 9] = 1e9
-    found = find_bad_pixels(CCDData(data, unit="adu", mask=mask), parameters["bad_pixel_mask"])
+    found = find_bad_pixels(MaskedImage(data, unit="adu", mask=mask), parameters["bad_pixel_mask"])
     assert np.argwhere(found.ccd.mask).tolist() == [[5, 6], [8, 9]]
     assert found.ccd.mask[5, 6] == MaskBit.DEAD
 
@@ -80,7 +80,7 @@ def test_pixels_without_a_value_are_dead(parameters):
 def test_a_part_of_a_column_is_found_with_its_ends(level, rows, width, parameters):
     data = dark((600, 300))
     data[slice(*rows), 100 : 100 + width] += level  # two or three sigma
-    found = find_bad_pixels(CCDData(data, unit="adu"), parameters["bad_pixel_mask"])
+    found = find_bad_pixels(MaskedImage(data, unit="adu"), parameters["bad_pixel_mask"])
     truth = np.zeros(data.shape, bool)
     truth[slice(*rows), 100 : 100 + width] = True
     bad = (found.ccd.mask & (MaskBit.HOT if level > 0 else MaskBit.DEAD)) != 0
@@ -92,22 +92,22 @@ def test_a_part_of_a_column_is_found_with_its_ends(level, rows, width, parameter
 def test_good_columns_beside_a_wide_run_of_bad_ones_stay_good(parameters):
     data = dark((1024, 300))
     data[:, 100:122] += 8
-    found = find_bad_pixels(CCDData(data, unit="adu"), parameters["bad_pixel_mask"])
+    found = find_bad_pixels(MaskedImage(data, unit="adu"), parameters["bad_pixel_mask"])
     assert np.flatnonzero(found.ccd.mask.any(axis=0)).tolist() == list(range(100, 122))
 
 
 def test_a_hot_pixel_is_no_part_of_a_column(parameters):
     data = dark((600, 300))
     data[300, 100] += 50_000
-    found = find_bad_pixels(CCDData(data, unit="adu"), parameters["bad_pixel_mask"])
+    found = find_bad_pixels(MaskedImage(data, unit="adu"), parameters["bad_pixel_mask"])
     assert np.argwhere(found.ccd.mask).tolist() == [[300, 100]]
     assert found.metrics["partial_columns"] == 0
 
 
-def flat(light: float, response: np.ndarray, seed: int) -> CCDData:
+def flat(light: float, response: np.ndarray, seed: int) -> MaskedImage:
     """A flat of so many electrons, adu of one electron."""
     rng = np.random.default_rng(seed)
-    return CCDData(rng.poisson(light * response).astype(np.float32), unit="adu")
+    return MaskedImage(rng.poisson(light * response).astype(np.float32), unit="adu")
 
 
 def response() -> np.ndarray:
@@ -146,13 +146,13 @@ def test_what_is_dead_in_a_master_flat_is_dead(parameters):
     mask[3, 4] = int(MaskBit.DEAD)
     one = flat(40_000, response(), 1)
     one.data[5, 6] = np.nan
-    found = find_bad_response(CCDData(one.data, unit="adu", mask=mask), None, parameters["bad_pixel_mask"])
+    found = find_bad_response(MaskedImage(one.data, unit="adu", mask=mask), None, parameters["bad_pixel_mask"])
     assert np.argwhere(found.ccd.mask & np.uint16(MaskBit.DEAD)).tolist() == [[3, 4], [5, 6]]
 
 
 def test_flats_that_say_nothing_are_refused(parameters):
-    dim = CCDData(np.zeros((150, 180)), unit="adu")
+    dim = MaskedImage(np.zeros((150, 180)), unit="adu")
     with pytest.raises(ProcessingError, match="no light"):
         find_bad_response(dim, None, parameters["bad_pixel_mask"])
     with pytest.raises(ProcessingError, match="do not fit"):
-        find_bad_response(dim, CCDData(np.ones((3, 3)), unit="adu"), parameters["bad_pixel_mask"])
+        find_bad_response(dim, MaskedImage(np.ones((3, 3)), unit="adu"), parameters["bad_pixel_mask"])

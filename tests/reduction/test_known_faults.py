@@ -15,11 +15,11 @@ from avcd.reduction.calibrate import Detector, Masters, reduce_frame
 from avcd.reduction.combine import ArraySource
 from avcd.reduction.defects import find_bad_pixels
 from avcd.reduction.masters import build_master_dark, build_master_flat
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 
 
-def ccd(data) -> CCDData:
-    return CCDData(np.asarray(data, np.float32), unit="adu")
+def ccd(data) -> MaskedImage:
+    return MaskedImage(np.asarray(data, np.float32), unit="adu")
 
 
 @pytest.mark.parametrize(("number", "outlier"), [(5, 10_000), (7, 100_000), (10, 10_000), (11, 10_000)])
@@ -44,7 +44,7 @@ def test_the_noise_is_each_cameras_own(parameters):
     noises = []
     for read_noise_e, gain in ((3.0, 0.5), (12.0, 2.0)):
         known = Detector(gain_e_per_adu=gain, read_noise_e=read_noise_e, bias_removed=True)
-        noises.append(float(np.median(reduce_frame(dark, Masters(), known, 1.0, flat_out).ccd.uncertainty.array)))
+        noises.append(float(np.median(reduce_frame(dark, Masters(), known, 1.0, flat_out).ccd.uncertainty)))
     assert noises == pytest.approx([3.0, 12.0], rel=1e-5)
 
 

@@ -14,7 +14,7 @@ from avcd.reduction.calibrate import Detector, reduce_frame
 from avcd.reduction.calibrate import Masters as CalibrationMasters
 from avcd.reduction.combine import ArraySource
 from avcd.reduction.masters import build_master_bias, build_master_dark, build_master_flat
-from avcd.reduction.planes import CCDData as Avcd
+from avcd.reduction.planes import MaskedImage
 
 
 def taken(detector, number, seconds=0.0, light=0.0):
@@ -79,13 +79,13 @@ def test_quiet_frames_weigh_more(detector, parameters):
         for method in ("mean", "weighted")
     )
     assert np.std(weighted.ccd.data - truth) < 0.3 * np.std(plain.ccd.data - truth)
-    deviations = (weighted.ccd.data - truth) / weighted.ccd.uncertainty.array
+    deviations = (weighted.ccd.data - truth) / weighted.ccd.uncertainty
     assert np.std(deviations) < 1.2  # and its uncertainty does not claim more than that
 
 
 def test_bright_flats_weigh_more(detector, parameters):
     frames = taken(detector, 3, 3, 500.0) + taken(detector, 3, 3, 30000.0)
-    bias = CCDData(detector.bias.astype(np.float32), unit="adu")
+    bias = MaskedImage(detector.bias.astype(np.float32), unit="adu")
     errors = {}
     for method in ("mean", "weighted"):
         how = {"lowest_level": 0.0, "highest_level": 1.0, "method": method}
@@ -96,7 +96,7 @@ def test_bright_flats_weigh_more(detector, parameters):
 
 def test_flats_may_be_scaled_by_their_means_or_not_at_all(detector, parameters):
     frames = taken(detector, 4, 3, 10000.0) + taken(detector, 4, 3, 20000.0)
-    bias = CCDData(detector.bias.astype(np.float32), unit="adu")
+    bias = MaskedImage(detector.bias.astype(np.float32), unit="adu")
     levels = {"lowest_level": 0.0, "highest_level": 1.0}
     light = values(frames) - detector.bias.astype(np.float32)
     for scale, divider in (("mean", light.mean(axis=(1, 2))), ("none", np.ones(8))):
@@ -117,11 +117,11 @@ def test_a_bias_that_drifts_is_brought_to_one_level(detector, parameters):
     medians = np.median(stack, axis=(1, 2))
     expected = np.mean(stack * (np.median(medians) / medians)[:, None, None], axis=0)
     np.testing.assert_allclose(found.ccd.data, expected, rtol=1e-6)
-    assert found.ccd.uncertainty.array.mean() < 5
+    assert found.ccd.uncertainty.mean() < 5
 
 
 def test_a_level_below_zero_cannot_be_scaled_by(detector, parameters):
-    bias = CCDData(np.full(detector.shape, 5000, np.float32), unit="adu")
+    bias = MaskedImage(np.full(detector.shape, 5000, np.float32), unit="adu")
     with pytest.raises(ProcessingError, match="frame 1 has a level of -"):
         build_master_dark(taken(detector, 3), bias, {**parameters["master_dark"], "scale": "mean"})
 
@@ -173,13 +173,13 @@ def test_pixels_of_odd_response_are_masked_in_the_flat_and_in_what_is_divided_by
     for place, response in zip(odd, (0.75, 1.3), strict=True):
         detector.response[place] = response
     frames = taken(detector, 10, 3, 30000.0)
-    bias = CCDData(detector.bias.astype(np.float32), unit="adu")
+    bias = MaskedImage(detector.bias.astype(np.float32), unit="adu")
     flat = build_master_flat(frames, bias, None, parameters["master_flat"])
     marked = (flat.ccd.mask & MaskBit.RESPONSE) != 0
     assert all(marked[place] for place in odd)
     assert np.count_nonzero(marked) == flat.metrics["response_px"] <= 4
-    light = Avcd(detector.expose(60, 2000.0), unit="adu")
-    raw = CalibrationMasters(bias=Avcd(bias.data, unit="adu"), flat=flat.ccd)
+    light = MaskedImage(detector.expose(60, 2000.0), unit="adu")
+    raw = CalibrationMasters(bias=MaskedImage(bias.data, unit="adu"), flat=flat.ccd)
     quiet = {**parameters["reduced"], "cosmic_rays": "none"}
     reduced = reduce_frame(light, raw, Detector(gain_e_per_adu=1.6, read_noise_e=8.0), 60.0, quiet).ccd
     assert all(reduced.mask[place] & MaskBit.RESPONSE for place in odd)

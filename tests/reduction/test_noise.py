@@ -16,6 +16,19 @@ def test_scatter_is_found_despite_outliers():
     assert clipped_sigma(values) == pytest.approx(4, rel=0.03)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, int])
+@pytest.mark.parametrize("size", [1, 2, 50, 30_001])
+def test_clipping_is_numpys_step_by_step(kind, size):
+    values = np.random.default_rng(size).normal(50, 7, size).astype(kind).astype(float if kind is int else kind)
+    values[::40] *= 9
+    before = values.copy()
+    kept = values.astype(np.float64)
+    for _ in range(5):
+        kept = kept[np.abs(kept - kept.mean()) <= 3 * kept.std()]
+    assert clipped_sigma(values) == kept.std()
+    np.testing.assert_array_equal(values, before)
+
+
 def test_read_noise_comes_back_whatever_the_fixed_pattern():
     rng = np.random.default_rng(2)
     pattern = 1000 + rng.normal(0, 100, (400, 500)) + np.arange(500) * 3.0

@@ -8,7 +8,7 @@ import pytest
 from avcd.reduction.calibrate import Detector, Masters, reduce_frame
 from avcd.reduction.combine import ArraySource
 from avcd.reduction.masters import build_master_bias, build_master_dark, build_master_flat
-from avcd.reduction.planes import CCDData
+from avcd.reduction.planes import MaskedImage
 from avcd.reduction.residues import measure_hot_residue, measure_sky_gradient
 from avcd.simulate.camera import Camera
 
@@ -55,12 +55,12 @@ def reduced(camera, masters, parameters, **changes):
     used = Masters(**{**vars(masters), **changes})
     params = {**parameters["reduced"], "cosmic_rays": False}
     return reduce_frame(
-        CCDData(frame, unit="adu"), used, Detector(camera.gain_e_per_adu, 8.0, None, 65535), SECONDS, params
+        MaskedImage(frame, unit="adu"), used, Detector(camera.gain_e_per_adu, 8.0, None, 65535), SECONDS, params
     )
 
 
-def scaled(dark: CCDData, factor: float) -> CCDData:
-    return CCDData(dark.data * np.float32(factor), unit="adu", mask=dark.mask, uncertainty=dark.uncertainty)
+def scaled(dark: MaskedImage, factor: float) -> MaskedImage:
+    return MaskedImage(dark.data * np.float32(factor), unit="adu", mask=dark.mask, uncertainty=dark.uncertainty)
 
 
 def test_a_well_calibrated_frame_keeps_no_hot_pixels_and_no_slope(camera, masters, parameters):
@@ -84,7 +84,7 @@ def test_hot_pixels_that_the_dark_left_are_told_by_how_much(factor, residue, cam
 def test_a_slope_that_the_flat_left_is_told_by_how_much(slope, axis, camera, masters, parameters):
     ramp = 1 + slope * np.linspace(-0.5, 0.5, SHAPE[axis])
     ramp = ramp[:, None] if axis == 0 else ramp[None, :]
-    flat = CCDData(masters.flat.data / ramp.astype(np.float32), unit="", mask=masters.flat.mask)
+    flat = MaskedImage(masters.flat.data / ramp.astype(np.float32), unit="", mask=masters.flat.mask)
     found = reduced(camera, masters, parameters, flat=flat).metrics
     assert found["sky_gradient"] == pytest.approx(abs(slope), abs=0.01)
     noise = np.sqrt(SKY_E + 64)
