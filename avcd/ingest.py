@@ -164,22 +164,24 @@ class Ingestor:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def take(self, paths: Sequence[tuple[Drop, str]]) -> Iterator[tuple[Drop, str, IngestResult]]:
+    def take(self, paths: Iterable[tuple[Drop, str]]) -> Iterator[tuple[Drop, str, IngestResult]]:
         """Read and record some files.
 
         Parameters
         ----------
         paths
-            Drop directory and relative path of each, no path twice.
+            Drop directory and relative path of each, no path twice; asked for no sooner than there is time to read them.
 
         Yields
         ------
         (Drop, str, IngestResult)
             In the order of ``paths``.
         """
-        if self._pool is None and self._count and len(paths) >= _FEW:
+        coming = iter(paths)
+        first = list(itertools.islice(coming, _FEW))
+        if self._pool is None and self._count and len(first) == _FEW:
             self._pool = ProcessPoolExecutor(self._count, _context(), _begin_reader, (self._home, self._limits))
-        yield from _recorded(self._catalog, self._read(_portions(paths)))
+        yield from _recorded(self._catalog, self._read(_portions(itertools.chain(first, coming))))
 
     def _read(self, portions: Iterator[tuple[Drop, list[str]]]) -> Iterator[tuple[Drop, list[PathReading]]]:
         """What the portions hold, in their order; never more than some of them are under way."""

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from avcd.catalog import Catalog
     from avcd.config import Home
     from avcd.ingest import Ingestor
+    from avcd.scan import Sight
 
-_TOGETHER = 10_000  # files of a directory that are read in one go
+_BESIDE = 1_000  # rows of a directory's other files that wait until what has changed is read
 
 
 def register(app: typer.Typer) -> None:
@@ -148,7 +149,7 @@ class _Taking:
             self._ingestor = self._stack.enter_context(made)
         roots = self._home.roots
         drops = {one.name: Drop(one.name, roots[one.name], one.profile, one.site) for one in self._home.settings.drop}
-        for drop, relative_path, result in self._ingestor.take([(drops[root], path) for root, path in paths]):
+        for drop, relative_path, result in self._ingestor.take((drops[root], path) for root, path in paths):
             if result.settled:
                 status, reason = str(result.status or "gone"), result.reason
             else:
@@ -157,29 +158,49 @@ class _Taking:
 
     def directory(self, root: str, base: Path, below: str, again: bool) -> Iterator[dict[str, Any]]:
         """Read what has changed at or below a directory, and record what is gone."""
-        from avcd.scan import Standing, compare_root, record_refusal
+        from avcd.scan import compare_root
 
-        changed: list[tuple[str, str]] = []
-        for sight in compare_root(self._catalog, root, base, below):
-            path, standing, stat, status, reason = sight
-            if standing is Standing.CHANGED or (again and stat is not None):
-                changed.append((root, path))
-                if len(changed) == _TOGETHER:
-                    yield from self.files(changed)
-                    changed = []
-            elif standing is Standing.UNCHANGED:
-                yield _ingested(root, path, status, reason, read=False)
-            elif standing is Standing.RETURNED:
-                self._catalog.mark_present(root, [path])
-                yield _ingested(root, path, status, reason)
-            elif standing is Standing.GONE:
-                self._catalog.mark_absent(root, [path])
-                yield _ingested(root, path, "gone", "it is there no more")
+        sights = compare_root(self._catalog, root, base, below)
+        for sight in sights:
+            if not _is_to_be_read(sight, again):
+                yield self._noted(root, sight)
+                continue
+            beside: list[dict[str, Any]] = []
+            yield from self.files(self._changed(root, sight, sights, again, beside))
+            yield from beside
+
+    def _changed(
+        self, root: str, first: Sight, sights: Iterator[Sight], again: bool, beside: list[dict[str, Any]]
+    ) -> Iterator[tuple[str, str]]:
+        """What is to be read, from ``first`` on, until too much else was seen, of which the rows are put ``beside``."""
+        yield root, first.relative_path
+        while len(beside) < _BESIDE and (sight := next(sights, None)) is not None:
+            if _is_to_be_read(sight, again):
+                yield root, sight.relative_path
             else:
-                record_refusal(self._catalog, root, sight, time.time())
-                yield _ingested(root, path, status, reason)
-        if changed:
-            yield from self.files(changed)
+                beside.append(self._noted(root, sight))
+
+    def _noted(self, root: str, sight: Sight) -> dict[str, Any]:
+        """The row of what need not be read, or cannot be; what has changed by that is recorded."""
+        from avcd.scan import Standing, record_refusal
+
+        path, standing, _, status, reason = sight
+        if standing is Standing.UNCHANGED:
+            return _ingested(root, path, status, reason, read=False)
+        if standing is Standing.RETURNED:
+            self._catalog.mark_present(root, [path])
+            return _ingested(root, path, status, reason)
+        if standing is Standing.GONE:
+            self._catalog.mark_absent(root, [path])
+            return _ingested(root, path, "gone", "it is there no more")
+        record_refusal(self._catalog, root, sight, time.time())
+        return _ingested(root, path, status, reason)
+
+
+def _is_to_be_read(sight: Sight, again: bool) -> bool:
+    from avcd.scan import Standing
+
+    return sight.standing is Standing.CHANGED or (again and sight.stat is not None)
 
 
 def _ingested(
