@@ -68,4 +68,5 @@ def test_completeness_and_purity():
             hits, found, there = hits + int((mask & truth).sum()), found + int(mask.sum()), there + int(truth.sum())
             runs += 1
         print(f"| {name} | {hits / there:.1%} | {hits / found if found else 1:.1%} |")
+        assert hits, name
     print(f"\n{(time.perf_counter() - began) / runs:.2f} s a frame")

@@ -205,4 +205,5 @@ def test_a_night(catalog):
         counts = plan_camera(catalog, camera, PLANNING)
         times.append(time.perf_counter() - start)
         concerned.append(counts.added)
+        assert counts.added >= 440  # a reduced frame of every light, and more
     say(catalog, "planning a night of 500 new frames", times, f"{concerned} jobs")

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from avcd.catalog.among import among
 from avcd.catalog.corrections import corrections_of
 from avcd.catalog.inputs import frame_rows, lineage_of, links_of
 from avcd.catalog.models import flags, frames, jobs, products
@@ -72,14 +73,14 @@ class History(Database):
                     "corrections": corrections_of(connection, identity),
                 }
             for some in chunks(wanted):
-                planned = select(jobs.c.id, jobs.c.slot, jobs.c.night, jobs.c.spec).where(jobs.c.id.in_(some))
+                planned = select(jobs.c.id, jobs.c.slot, jobs.c.night, jobs.c.spec).where(among(jobs.c.id, some))
                 for row in fetch(connection, planned):
                     path = row["spec"] and printable_path(row["spec"]["path"])
                     found[row["id"]] = {"path": path, "night": row["night"], "slot": row["slot"]}
                 columns = [products.c[name] for name in ("id", "path", "night", "slot", "published")]
-                for row in fetch(connection, select(*columns).where(products.c.id.in_(some))):
+                for row in fetch(connection, select(*columns).where(among(products.c.id, some))):
                     found[row.pop("id")] = {**row, "path": printable_path(row["path"])}
-                said = select(flags).where(flags.c.subject.in_(some)).order_by(flags.c.id)
+                said = select(flags).where(among(flags.c.subject, some)).order_by(flags.c.id)
                 for row in fetch(connection, said):
                     found.setdefault(row["subject"], {"path": None, "night": None}).setdefault("flags", []).append(row)
         return found

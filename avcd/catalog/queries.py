@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, or_, select
 
+from avcd.catalog.among import among
 from avcd.catalog.closures import open_subjects
 from avcd.catalog.corrections import corrections_of
 from avcd.catalog.filters import Filters, ordered_ids
@@ -242,9 +243,9 @@ def _files_without_frame(connection: Connection, statuses: list[str]) -> Iterato
 
 
 def _file_dicts(connection: Connection, ids: list[int]) -> list[Row]:
-    rows = {row["id"]: row for row in fetch(connection, select(files).where(files.c.id.in_(ids)))}
+    rows = {row["id"]: row for row in fetch(connection, select(files).where(among(files.c.id, ids)))}
     held: dict[int, list[str]] = {}
-    links = select(file_frames.c.file, file_frames.c.frame).where(file_frames.c.file.in_(ids))
+    links = select(file_frames.c.file, file_frames.c.frame).where(among(file_frames.c.file, ids))
     for file_id, frame in connection.execute(links.order_by(file_frames.c.file, file_frames.c.hdu)):
         held.setdefault(file_id, []).append(frame)
     return [
@@ -260,7 +261,7 @@ def _file_dicts(connection: Connection, ids: list[int]) -> list[Row]:
 
 def _product_dicts(connection: Connection, ids: list[str]) -> list[Row]:
     columns = [products.c[name] for name in _PRODUCT_KEYS]
-    rows = {row["id"]: row for row in fetch(connection, select(*columns).where(products.c.id.in_(ids)))}
+    rows = {row["id"]: row for row in fetch(connection, select(*columns).where(among(products.c.id, ids)))}
     lineage, measured = lineage_of(connection, ids), metrics_of(connection, ids)
     return [
         {
@@ -276,9 +277,9 @@ def _product_dicts(connection: Connection, ids: list[str]) -> list[Row]:
 
 def _job_dicts(connection: Connection, ids: list[str]) -> list[Row]:
     columns = [jobs.c[name] for name in _JOB_KEYS]
-    rows = {row["id"]: row for row in fetch(connection, select(*columns).where(jobs.c.id.in_(ids)))}
+    rows = {row["id"]: row for row in fetch(connection, select(*columns).where(among(jobs.c.id, ids)))}
     held: dict[str, list[Row]] = {}
-    wanted = select(job_inputs).where(job_inputs.c.job.in_(ids)).order_by(job_inputs.c.job, job_inputs.c.position)
+    wanted = select(job_inputs).where(among(job_inputs.c.job, ids)).order_by(job_inputs.c.job, job_inputs.c.position)
     for row in fetch(connection, wanted):
         held.setdefault(row["job"], []).append({key: row[key] for key in ("role", "id", "origin")})
     return [{**rows[one], "inputs": held.get(one, [])} for one in ids]

@@ -36,7 +36,7 @@ _ABOUT = ("telescope", "instrument", "target_name", "filter", "night", "subject"
 
 def frame_to_row(frame: Frame) -> dict[str, Any]:
     """The columns of a frame, less ``first_seen``: no NaN and no infinity, which databases refuse; texts are made
-    storable by their columns."""
+    storable by their columns, and what most frames share is JSON already."""
     row: dict[str, Any] = dict(zip(FRAME_FIELDS, _values(frame), strict=True))
     for name in _NUMBERS:
         if row[name] is not None and not math.isfinite(row[name]):

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from avcd.catalog.among import among
 from avcd.catalog.filters import Filters, ordered_ids
 from avcd.catalog.inputs import lineage_of, metrics_of
 from avcd.catalog.models import frames, metrics, products
@@ -65,7 +66,7 @@ class Series(Database):
 
 def _products(connection: Connection, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     columns = [products.c[name] for name in ("id", "night", "telescope", "instrument", "filter")]
-    found = (fetch(connection, select(*columns).where(products.c.id.in_(some))) for some in chunks(ids))
+    found = (fetch(connection, select(*columns).where(among(products.c.id, some))) for some in chunks(ids))
     return {row["id"]: row for rows in found for row in rows}
 
 
@@ -78,7 +79,7 @@ def _times(connection: Connection, ids: Sequence[str]) -> dict[str, float]:
                 owners.setdefault(one["id"], []).append(id)
     found: dict[str, float] = {}
     for some in chunks(sorted(owners)):
-        begun = select(frames.c.id, func.min(frames.c.t_min)).where(frames.c.id.in_(some)).group_by(frames.c.id)
+        begun = select(frames.c.id, func.min(frames.c.t_min)).where(among(frames.c.id, some)).group_by(frames.c.id)
         for frame, moment in connection.execute(begun):
             for id in owners[frame] if moment is not None else ():
                 found[id] = min(found.get(id, moment), moment)

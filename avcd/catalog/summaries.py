@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Select, and_, func, literal_column, select
 
+from avcd.catalog.among import among
 from avcd.catalog.closures import RAW_CALIBRATIONS, open_subjects
 from avcd.catalog.filters import Filters, bytewise, frame_conditions
 from avcd.catalog.models import closures, flags, frames, metrics, product_inputs, products
@@ -207,6 +208,6 @@ def _closings(connection: Connection, subjects: list[str]) -> dict[str, Row]:
     columns = [closures.c[name] for name in ("subject", "revision", "rule", "closed_at")]
     found: dict[str, Row] = {}
     for some in chunks(subjects):
-        of_subjects = select(*columns).where(closures.c.subject.in_(some)).order_by(closures.c.revision)
+        of_subjects = select(*columns).where(among(closures.c.subject, some)).order_by(closures.c.revision)
         found |= {row["subject"]: row for row in fetch(connection, of_subjects)}
     return found

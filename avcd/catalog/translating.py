@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, exists, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from avcd.catalog.among import among
 from avcd.catalog.facts import facts_changed, group_of, touch_groups
 from avcd.catalog.inputs import links_of
 from avcd.catalog.models import corrections, file_frames, files, frames, outdated, translations
@@ -61,7 +62,7 @@ class Translating(Database):
 
         def work(connection: Connection) -> int:
             _, changed = translate_frames(connection, ids, translator)
-            connection.execute(delete(outdated).where(outdated.c.frame.in_(ids)))
+            connection.execute(delete(outdated).where(among(outdated.c.frame, ids)))
             return changed
 
         return (len(ids), self.write(work)) if ids else (0, 0)
@@ -83,7 +84,7 @@ def translate_frames(
     changed = 0
     columns = [frames.c[name] for name in ("id", *_WRITTEN, "cards")]
     for some in chunks(sorted(ids), 200):
-        held = select(*columns).where(frames.c.id.in_(some)).order_by(frames.c.id).with_for_update()
+        held = select(*columns).where(among(frames.c.id, some)).order_by(frames.c.id).with_for_update()
         rows = fetch(connection, held)
         corrected = active_corrections(connection, some)
         unplaced = links_of(connection, [row["id"] for row in rows if row["read_path"] is None])
@@ -148,7 +149,7 @@ def active_corrections(connection: Connection, ids: Iterable[str]) -> dict[str, 
     """The corrections that hold, by frame and name."""
     found: dict[str, dict[str, Correction]] = {}
     for some in chunks(sorted(ids)):
-        holding = select(corrections).where(corrections.c.active, corrections.c.frame.in_(some))
+        holding = select(corrections).where(corrections.c.active, among(corrections.c.frame, some))
         for row in connection.execute(holding.order_by(corrections.c.id)):
             found.setdefault(row.frame, {})[row.name] = Correction(row.value, row.who)
     return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from avcd.compiling import threads
+from avcd.filling import fill
 
 _PORTION_BYTES = 2**20
 _UNSIGNED = 32768
@@ -58,7 +58,9 @@ def _read_turned(descriptor: int, place: int, stored: str, out: np.ndarray) -> N
         room = np.empty(min(size, out.size), stored)
         for start in starts[first::workers]:
             part = out[start : start + size]
-            _read_fully(descriptor, room[: part.size].view(np.uint8).data, place + start * out.itemsize)
+            buffer = room[: part.size].view(np.uint8).data
+            if fill(descriptor, buffer, place + start * out.itemsize) < len(buffer):
+                raise OSError("it ends within its pixels")
             part[...] = room[: part.size]
             if part.dtype == np.uint16:  # stored as signed numbers, which are less by that much
                 part ^= np.uint16(_UNSIGNED)
@@ -66,11 +68,3 @@ def _read_turned(descriptor: int, place: int, stored: str, out: np.ndarray) -> N
     with ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(some, range(workers)):
             pass
-
-
-def _read_fully(descriptor: int, buffer: memoryview, place: int) -> None:
-    while buffer:
-        got = os.preadv(descriptor, [buffer], place)
-        if not got:
-            raise OSError("it ends within its pixels")
-        buffer, place = buffer[got:], place + got

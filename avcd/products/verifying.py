@@ -17,6 +17,7 @@ import numpy as np
 from avcd.compiling import threads
 from avcd.encoding import ALL_ONES, BLOCK, CARD, folded, words_of
 from avcd.errors import ProductError
+from avcd.filling import fill
 
 _WORTH_SHARING = 8 * 2**20  # bytes, from which on another thread is worth its start
 _PORTION_BYTES = 2**20  # read, summed and hashed while it is near the processor
@@ -142,12 +143,9 @@ def _sum_between(descriptor: int, start: int, end: int, update: Callable[[memory
     buffer, total = np.empty(min(end - start, _PORTION_BYTES), np.uint8).data, 0
     while start < end:
         portion = buffer[: min(end - start, len(buffer))]
-        got = 0
-        while got < len(portion):
-            count = os.preadv(descriptor, [portion[got:]], start + got)
-            if not count:
-                raise ProductError("it became shorter while it was read")
-            got += count
+        got = fill(descriptor, portion, start)
+        if got < len(portion):
+            raise ProductError("it became shorter while it was read")
         total = folded(total + words_of(portion))
         if update is not None:
             update(portion)

@@ -11,6 +11,7 @@ import numpy as np
 
 from avcd.compiling import loaded
 from avcd.errors import ProcessingError
+from avcd.filling import fill
 
 _SIGN = 0x8000
 
@@ -94,7 +95,7 @@ class FileSource:
         try:
             handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                got = _read_fully(handle, raw.view(np.uint8).data, position)
+                got = fill(handle, raw.view(np.uint8).data, position)
             finally:
                 os.close(handle)
         except OSError as error:
@@ -109,17 +110,6 @@ class FileSource:
             flat[...] = raw
             if self.zero:
                 flat += np.float32(self.zero)
-
-
-def _read_fully(handle: int, buffer: memoryview, position: int) -> int:
-    """How many bytes came; fewer than the buffer holds only at the end of the file."""
-    got = 0
-    while got < len(buffer):
-        number = os.preadv(handle, [buffer[got:]], position + got)
-        if number == 0:
-            break
-        got += number
-    return got
 
 
 def read_rows(source: FrameSource, start: int, stop: int, out: np.ndarray) -> np.ndarray | None:
