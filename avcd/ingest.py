@@ -26,16 +26,17 @@ from avcd.catalog import Catalog
 from avcd.catalog.recording import FoundFile, found_file
 from avcd.catalog.types import printable_path
 from avcd.config import Limits
-from avcd.errors import InputError
+from avcd.errors import ConfigError, InputError
 from avcd.frame import FileReading, FrameStatus, MemberReading
 from avcd.headers.profiles import Profiles, load_profiles
-from avcd.headers.reading import read_file
+from avcd.headers.reading import OpenFile, open_file, understand
 from avcd.uncollected import uncollected
 
 log = logging.getLogger("avcd.ingest")
 _PORTION = 100  # files read by one process at a time
 _RECORDED = 1000  # files in one transaction
 _AHEAD = 3 * _RECORDED // _PORTION  # portions under way: readers have work while a transaction is written
+_CARDS = 10_000  # of files that are understood together
 _FEW = 400  # not worth starting processes for
 
 
@@ -71,31 +72,36 @@ class PathReading:
 
 
 def read_path(drop: Drop, relative_path: str, profiles: Profiles, limits: Limits) -> PathReading:
-    """Read one file of a drop directory. Bad content is a status with its reason, never an exception.
+    """Read one file of a drop directory, as `read_paths`."""
+    (found,) = read_paths(drop, [relative_path], profiles, limits)
+    return found
+
+
+def read_paths(drop: Drop, relative_paths: Iterable[str], profiles: Profiles, limits: Limits) -> list[PathReading]:
+    """Read files of a drop directory. Bad content is a status with its reason, never an exception.
+
+    Each step is taken for many files at a time, in four fifths of the time: a processor keeps little at hand.
 
     Parameters
     ----------
-    relative_path
-        Below the drop directory, as `os.scandir` spells it (bytes that are no UTF-8 as surrogates).
+    relative_paths
+        Below the drop directory, as `os.scandir` spells them (bytes that are no UTF-8 as surrogates).
 
     Raises
     ------
     ConfigError
         The drop directory's profile or site does not exist.
     """
-    path = f"{drop.base}/{relative_path}"
-    before = _stat(path)
-    if before is None:
-        return PathReading(relative_path, settled=True)
-    if not stat.S_ISREG(before.st_mode):
-        reading = _without_content(relative_path, "not a regular file")
-    else:
-        reading = _read(Path(path), relative_path, profiles, limits, drop)
-        after = _stat(path)
-        if after is None or _identity(before) != _identity(after):
-            return PathReading(relative_path, settled=False)
-    found = found_file(reading, before.st_size, before.st_mtime_ns, before.st_ctime_ns)
-    return PathReading(relative_path, True, found, reading.members[0].status, reading.members[0].reason)
+    found: list[PathReading] = []
+    opened: list[_Opened] = []
+    cards = 0
+    for one in relative_paths:
+        opened.append(_open(drop, one, limits))
+        cards += opened[-1].cards
+        if cards > _CARDS:
+            found += _understood(drop, opened, profiles)
+            opened, cards = [], 0
+    return found + _understood(drop, opened, profiles)
 
 
 def record_paths(catalog: Catalog, root: str, readings: Sequence[PathReading], now: float) -> list[IngestResult]:
@@ -209,7 +215,7 @@ class Ingestor:
             self._pool = None
         if self._profiles is None:
             self._profiles = load_profiles(self._home)
-        return [read_path(drop, one, self._profiles, self._limits) for one in names]
+        return read_paths(drop, names, self._profiles, self._limits)
 
 
 def _portions(paths: Iterable[tuple[Drop, str]]) -> Iterator[tuple[Drop, list[str]]]:
@@ -240,7 +246,7 @@ def _context() -> BaseContext:
 
 
 def _read_elsewhere(drop: Drop, names: list[str]) -> list[PathReading]:
-    return [read_path(drop, one, *_reader) for one in names]
+    return read_paths(drop, names, *_reader)
 
 
 def _recorded(
@@ -255,13 +261,66 @@ def _recorded(
             yield from ((drop, one.relative_path, result) for one, result in zip(batch, results, strict=True))
 
 
-def _read(path: Path, relative_path: str, profiles: Profiles, limits: Limits, drop: Drop) -> FileReading:
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """One path of which the content is at hand, but not understood yet."""
+
+    relative_path: str
+    stat: os.stat_result | None  # None: it was gone, or it changed meanwhile (``settled`` is false)
+    content: OpenFile | FileReading | None = None
+    settled: bool = True
+
+    @property
+    def cards(self) -> int:
+        return self.content.cards if isinstance(self.content, OpenFile) else 0
+
+
+def _open(drop: Drop, relative_path: str, limits: Limits) -> _Opened:
+    path = f"{drop.base}/{relative_path}"
+    before = _stat(path)
+    if before is None:
+        return _Opened(relative_path, None)
+    if not stat.S_ISREG(before.st_mode):
+        return _Opened(relative_path, before, _without_content(relative_path, "not a regular file"))
+    content: OpenFile | FileReading
     try:
-        return read_file(path, relative_path, profiles, limits, profile=drop.profile, site=drop.site)
-    except Exception as error:  # a defect in reading must not end the daemon: the file is unreadable, with the trace
-        log.exception("%s could not be read", printable_path(relative_path))
-        reason = f"avcd failed to read it: {type(error).__name__}: {error}"
-        return _without_content(relative_path, reason, FrameStatus.UNREADABLE)
+        content = open_file(path, relative_path, limits)
+    except Exception as error:
+        content = _failed(relative_path, error)
+    after = _stat(path)
+    if after is None or _identity(before) != _identity(after):
+        return _Opened(relative_path, None, settled=False)
+    return _Opened(relative_path, before, content)
+
+
+def _understood(drop: Drop, opened: Iterable[_Opened], profiles: Profiles) -> list[PathReading]:
+    readings = [(one, _understand(drop, one, profiles)) for one in opened]
+    return [_as_rows(one, reading) for one, reading in readings]
+
+
+def _understand(drop: Drop, opened: _Opened, profiles: Profiles) -> FileReading | None:
+    if not isinstance(opened.content, OpenFile):
+        return opened.content
+    try:
+        return understand(opened.content, profiles, profile=drop.profile, site=drop.site)
+    except ConfigError:
+        raise
+    except Exception as error:
+        return _failed(opened.relative_path, error)
+
+
+def _as_rows(opened: _Opened, reading: FileReading | None) -> PathReading:
+    if opened.stat is None or reading is None:
+        return PathReading(opened.relative_path, opened.settled)
+    found = found_file(reading, opened.stat.st_size, opened.stat.st_mtime_ns, opened.stat.st_ctime_ns)
+    return PathReading(opened.relative_path, True, found, reading.members[0].status, reading.members[0].reason)
+
+
+def _failed(relative_path: str, error: Exception) -> FileReading:
+    """A defect in reading must not end the daemon: the file is unreadable, with the trace."""
+    log.error("%s could not be read", printable_path(relative_path), exc_info=error)
+    reason = f"avcd failed to read it: {type(error).__name__}: {error}"
+    return _without_content(relative_path, reason, FrameStatus.UNREADABLE)
 
 
 def _refused(reading: PathReading, reason: str) -> PathReading:

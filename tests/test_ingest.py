@@ -126,10 +126,10 @@ def test_a_file_that_changes_while_it_is_read_is_not_recorded(catalog, drop, mon
     def read_and_grow(*arguments, **options):
         with path.open("ab") as stream:
             stream.write(b"more")
-        return read_file(*arguments, **options)
+        return open_file(*arguments, **options)
 
-    read_file = ingest.read_file
-    monkeypatch.setattr(ingest, "read_file", read_and_grow)
+    open_file = ingest.open_file
+    monkeypatch.setattr(ingest, "open_file", read_and_grow)
     assert take(catalog, drop, "a.fits") == IngestResult(settled=False)
     assert list(catalog.files()) == []
 
@@ -143,10 +143,10 @@ def test_a_file_replaced_while_it_is_read_is_not_recorded(catalog, drop, monkeyp
 
     def read_and_replace(*arguments, **options):
         other.replace(path)
-        return read_file(*arguments, **options)
+        return open_file(*arguments, **options)
 
-    read_file = ingest.read_file
-    monkeypatch.setattr(ingest, "read_file", read_and_replace)
+    open_file = ingest.open_file
+    monkeypatch.setattr(ingest, "open_file", read_and_replace)
     assert not take(catalog, drop, "a.fits").settled
 
 
@@ -163,25 +163,26 @@ def test_a_value_the_catalogue_cannot_hold_makes_the_file_unreadable(catalog, dr
     write_frame(drop / "a.fits")
 
     def read_absurdly(*arguments, **options):
-        reading = read_file(*arguments, **options)
+        reading = understand(*arguments, **options)
         for _, frame in reading.members[0].frames:
             object.__setattr__(frame, "sequence_total", 10**30)
         return reading
 
-    read_file = ingest.read_file
-    monkeypatch.setattr(ingest, "read_file", read_absurdly)
+    understand = ingest.understand
+    monkeypatch.setattr(ingest, "understand", read_absurdly)
     result = take(catalog, drop, "a.fits")
     assert (result.settled, result.status) == (True, FrameStatus.UNREADABLE)
     assert "does not fit" in result.reason
     assert known_files(catalog, "drop").keys() == {"a.fits"}
 
 
-def test_a_defect_in_reading_ends_nothing_and_is_told(catalog, drop, monkeypatch, caplog):
+@pytest.mark.parametrize("step", ["open_file", "understand"])
+def test_a_defect_in_reading_ends_nothing_and_is_told(step, catalog, drop, monkeypatch, caplog):
     def fail(*_arguments, **_options):
         raise ZeroDivisionError("oh")
 
     (drop / BYTES_NAME).touch()
-    monkeypatch.setattr(ingest, "read_file", fail)
+    monkeypatch.setattr(ingest, step, fail)
     result = take(catalog, drop, BYTES_NAME)
     assert result.status is FrameStatus.UNREADABLE
     assert "ZeroDivisionError: oh" in result.reason
@@ -317,15 +318,15 @@ def test_other_processes_read_the_same_and_nothing_is_lost_when_one_dies(
     alone = Catalog(f"sqlite:///{tmp_path / 'alone.sqlite'}")
     with Ingestor(alone, tmp_path, LIMITS, processes=0) as ingestor:
         wanted = list(ingestor.take(paths))
-    mine, real = os.getpid(), ingest.read_path
+    mine, real = os.getpid(), ingest.open_file
 
-    def read(place, relative_path, *said):
+    def read(path, relative_path, *said):
         if dies and os.getpid() != mine and relative_path == "dark0333.fits":
             os._exit(1)
-        return real(place, relative_path, *said)
+        return real(path, relative_path, *said)
 
     monkeypatch.setattr(ingest, "_context", lambda: get_context("fork"))  # the readers are to know this very function
-    monkeypatch.setattr(ingest, "read_path", read)
+    monkeypatch.setattr(ingest, "open_file", read)
     with Ingestor(catalog, tmp_path, LIMITS, processes=2) as ingestor:
         found = list(ingestor.take(paths))
     assert found == wanted

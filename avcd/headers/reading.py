@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avcd.config import Limits
-from avcd.errors import HeaderError, InputError
-from avcd.frame import FileReading, Frame, FrameStatus, MemberReading
+from avcd.errors import InputError
+from avcd.frame import FileReading, FrameStatus, MemberReading
 from avcd.headers.archives import Content, archive_contents, decompress, kind_of
+from avcd.headers.gathering import Hdu
 from avcd.headers.hdus import find_hdus
 from avcd.headers.profiles import Profiles
 from avcd.headers.translation import translate
@@ -25,7 +28,28 @@ _IGNORED = {
     "other": "not a FITS file name",
 }
 _LARGE = 8 * 2**20  # [bytes] from which on a thread is worth its start
-_Frames = tuple[tuple[int, Frame], ...]
+_Hdus = Sequence[tuple[int, Hdu]]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMember:
+    """A file or an archive's member as far as it is read without understanding it: its HDUs are no frames yet."""
+
+    reading: MemberReading
+    hdus: _Hdus = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """All that is in one path: the file itself first, then its members."""
+
+    relative_path: str
+    members: tuple[OpenMember, ...]
+
+    @property
+    def cards(self) -> int:
+        """How many header cards there are."""
+        return sum([len(hdu.cards) for one in self.members for _, hdu in one.hdus])
 
 
 def read_file(
@@ -38,127 +62,151 @@ def read_file(
     site: str | None = None,
     digest: bool = True,
 ) -> FileReading:
-    """All that is in one file. Never raises for what is in it: the reason is part of the answer.
-
-    Parameters
-    ----------
-    path, relative_path
-        Where it is; its path below the drop directory, which may say what the header does not.
-    profiles
-        How headers are read.
-    limits
-        What is too large to unpack.
-    profile, site
-        Set by the drop directory; None: recognised from the header.
-    digest
-        Whether the SHA-256 of files that are no archives is asked for, beside that of their pixels.
-
-    Returns
-    -------
-    FileReading
-        The file itself first, then, for a zip archive, its members.
+    """All that is in one file: `open_file` and `understand` one after the other; their parameters are explained there.
 
     Raises
     ------
     ConfigError
         ``profile`` or ``site`` does not exist.
     """
+    return understand(open_file(path, relative_path, limits, digest=digest), profiles, profile=profile, site=site)
 
-    def frames(data: bytes, member: str) -> _Frames:
-        found = find_hdus(data, limits)
-        try:
-            return tuple(
-                (number, translate(hdu, relative_path, member, profiles, profile=profile, site=site))
-                for number, hdu in found
-            )
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            # No header may stop the service: whatever it says, the file is accounted for.
-            raise HeaderError(f"its header is not understood: {error!r}") from error
 
+def open_file(path: Path | str, relative_path: str, limits: Limits, *, digest: bool = True) -> OpenFile:
+    """The HDUs of one file. Never raises for what is in it: the reason is part of the answer.
+
+    Parameters
+    ----------
+    path, relative_path
+        Where it is; its path below the drop directory.
+    limits
+        What is too large to unpack.
+    digest
+        Whether the SHA-256 of files that are no archives is asked for, beside that of their pixels.
+
+    Returns
+    -------
+    OpenFile
+        The file itself first, then, for an archive, its members.
+    """
     try:
-        members = tuple(_read_members(path, kind_of(relative_path), limits, frames, digest=digest))
+        members = tuple(_read_members(path, relative_path.rpartition("/")[2], limits, digest=digest))
     except OSError as error:
         members = (_unreadable("", f"cannot be read: {error.strerror or error}"),)
-    return FileReading(relative_path=relative_path, members=members)
+    return OpenFile(relative_path, members)
 
 
-def _unreadable(member: str, reason: str, sha256: str | None = None, size: int = 0) -> MemberReading:
-    return MemberReading(member=member, sha256=sha256, size=size, status=FrameStatus.UNREADABLE, reason=reason)
+def understand(
+    opened: OpenFile, profiles: Profiles, *, profile: str | None = None, site: str | None = None
+) -> FileReading:
+    """The frames of a file, from its HDUs and from its path, which may say what headers do not. Never raises for what they say.
+
+    Parameters
+    ----------
+    profiles
+        How headers are read.
+    profile, site
+        Set by the drop directory; None: recognised from the header.
+
+    Raises
+    ------
+    ConfigError
+        ``profile`` or ``site`` does not exist.
+    """
+    path = opened.relative_path
+    file, *members = [_understood(one, path, profiles, profile, site) for one in opened.members]
+    if members and all(one.status is FrameStatus.UNREADABLE for one in members):
+        reason = f"nothing in it is readable: {members[0].reason}"
+        file = replace(file, status=FrameStatus.UNREADABLE, reason=reason)
+    return FileReading(relative_path=path, members=(file, *members))
 
 
-def _read_members(
-    path: Path, kind: str, limits: Limits, frames: Callable[[bytes, str], _Frames], *, digest: bool
-) -> Iterator[MemberReading]:
+def _understood(
+    opened: OpenMember, relative_path: str, profiles: Profiles, profile: str | None, site: str | None
+) -> MemberReading:
+    reading = opened.reading
+    if not opened.hdus:
+        return reading
+    member, sha256, size = reading.member, reading.sha256, reading.size
+    try:
+        frames = tuple(
+            [
+                (number, translate(hdu, relative_path, member, profiles, profile=profile, site=site))
+                for number, hdu in opened.hdus
+            ]
+        )
+    except InputError as error:
+        return _unreadable(member, str(error), sha256, size).reading
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # No header may stop the service: whatever it says, the file is accounted for.
+        return _unreadable(member, f"its header is not understood: {error!r}", sha256, size).reading
+    return MemberReading(member=member, sha256=sha256, size=size, status=FrameStatus.OK, frames=frames)
+
+
+def _unreadable(member: str, reason: str, sha256: str | None = None, size: int = 0) -> OpenMember:
+    return _without_hdus(member, sha256, size, FrameStatus.UNREADABLE, reason)
+
+
+def _without_hdus(member: str, sha256: str | None, size: int, status: FrameStatus, reason: str) -> OpenMember:
+    return OpenMember(MemberReading(member=member, sha256=sha256, size=size, status=status, reason=reason))
+
+
+def _read_members(path: Path | str, name: str, limits: Limits, *, digest: bool) -> Iterator[OpenMember]:
+    kind = kind_of(name)
     if kind in _IGNORED:
-        found, size = _file_digest(path), path.stat().st_size
-        yield MemberReading(member="", sha256=found, size=size, status=FrameStatus.IGNORED, reason=_IGNORED[kind])
+        yield _without_hdus("", *_file_digest(path), FrameStatus.IGNORED, _IGNORED[kind])
     elif kind in ("zip", "tar"):
-        yield from _read_archive(path, limits, frames)
+        yield from _read_archive(Path(path), limits)
     else:
         with io.FileIO(path) as stream:  # half the time of a buffered one
             content = stream.readall()
-        yield _read_content("", path.name, content, kind, limits, frames, digest=digest)
+        yield _read_content("", name, content, kind, limits, digest=digest)
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _file_digest(path: Path | str) -> tuple[str, int]:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest(), os.fstat(stream.fileno()).st_size
 
 
-def _read_archive(path: Path, limits: Limits, frames: Callable[[bytes, str], _Frames]) -> Iterator[MemberReading]:
-    digest, size = _file_digest(path), path.stat().st_size
-    members: list[MemberReading] = []
+def _read_archive(path: Path, limits: Limits) -> Iterator[OpenMember]:
+    digest, size = _file_digest(path)
+    members: list[OpenMember] = []
     status, reason = FrameStatus.OK, ""
     try:
-        members += [_read_archive_member(content, limits, frames) for content in archive_contents(path, limits)]
+        members += [_read_archive_member(content, limits) for content in archive_contents(path, limits)]
     except InputError as error:
         members, status, reason = [], FrameStatus.UNREADABLE, str(error)
-    if members and all(one.status is FrameStatus.UNREADABLE for one in members):
-        status, reason = FrameStatus.UNREADABLE, f"nothing in it is readable: {members[0].reason}"
-    elif status is FrameStatus.OK and not members:
+    if status is FrameStatus.OK and not members:
         status, reason = FrameStatus.UNREADABLE, "an archive with nothing in it"
-    yield MemberReading(member="", sha256=digest, size=size, status=status, reason=reason)
+    yield _without_hdus("", digest, size, status, reason)
     yield from members
 
 
-def _read_archive_member(content: Content, limits: Limits, frames: Callable[[bytes, str], _Frames]) -> MemberReading:
+def _read_archive_member(content: Content, limits: Limits) -> OpenMember:
     if content.data is None:
         return _unreadable(content.member, content.reason)
     kind = kind_of(content.member)
     if kind in _IGNORED:
-        return MemberReading(
-            member=content.member,
-            sha256=None,
-            size=content.size,
-            status=FrameStatus.IGNORED,
-            reason=_IGNORED[kind],
-        )
-    return _read_content(content.member, content.member, content.data, kind, limits, frames)
+        return _without_hdus(content.member, None, content.size, FrameStatus.IGNORED, _IGNORED[kind])
+    return _read_content(content.member, content.member, content.data, kind, limits)
 
 
-def _read_content(
-    member: str,
-    name: str,
-    data: bytes,
-    kind: str,
-    limits: Limits,
-    frames: Callable[[bytes, str], _Frames],
-    *,
-    digest: bool = True,
-) -> MemberReading:
-    with _digest_of(data) if digest else nullcontext(lambda: None) as sha256:
+def _read_content(member: str, name: str, data: bytes, kind: str, limits: Limits, *, digest: bool = True) -> OpenMember:
+    sha256: str | None = None
+    hdus: _Hdus = ()
+    reason = ""
+    with ThreadPoolExecutor(1) if digest and len(data) >= _LARGE else nullcontext() as beside:
+        # Of a large file the hash is taken in another thread, while its pixels are hashed.
+        coming = beside.submit(_sha256, data) if beside else None
         try:
-            found = frames(decompress(data, name, limits) if kind == "compressed" else data, member)
+            hdus = find_hdus(decompress(data, name, limits) if kind == "compressed" else data, limits)
         except InputError as error:
-            return _unreadable(member, str(error), sha256(), len(data))
-        return MemberReading(member=member, sha256=sha256(), size=len(data), status=FrameStatus.OK, frames=found)
+            reason = str(error)
+        if digest:
+            sha256 = coming.result() if coming else _sha256(data)
+    status = FrameStatus.UNREADABLE if reason else FrameStatus.OK
+    return OpenMember(MemberReading(member=member, sha256=sha256, size=len(data), status=status, reason=reason), hdus)
 
 
-@contextmanager
-def _digest_of(data: bytes) -> Iterator[Callable[[], str]]:
-    """The SHA-256 of a file's content; of a large one it is taken in another thread, while its pixels are hashed."""
-    if len(data) < _LARGE:
-        yield hashlib.sha256(data).hexdigest
-        return
-    with ThreadPoolExecutor(1) as beside:
-        yield beside.submit(lambda: hashlib.sha256(data).hexdigest()).result
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
