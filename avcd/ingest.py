@@ -23,7 +23,7 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from avcd.catalog import Catalog
-from avcd.catalog.recording import FoundFile, found_file
+from avcd.catalog.recording import FoundFile, found_file, found_files
 from avcd.catalog.types import printable_path
 from avcd.config import Limits
 from avcd.errors import ConfigError, InputError
@@ -293,27 +293,32 @@ def _open(drop: Drop, relative_path: str, limits: Limits) -> _Opened:
     return _Opened(relative_path, before, content)
 
 
-def _understood(drop: Drop, opened: Iterable[_Opened], profiles: Profiles) -> list[PathReading]:
-    readings = [(one, _understand(drop, one, profiles)) for one in opened]
-    return [_as_rows(one, reading) for one, reading in readings]
-
-
-def _understand(drop: Drop, opened: _Opened, profiles: Profiles) -> FileReading | None:
-    if not isinstance(opened.content, OpenFile):
-        return opened.content
+def _understood(drop: Drop, opened: Sequence[_Opened], profiles: Profiles) -> list[PathReading]:
+    contents = [one.content for one in opened if isinstance(one.content, OpenFile)]
     try:
-        return understand(opened.content, profiles, profile=drop.profile, site=drop.site)
+        readings = iter(understand(contents, profiles, profile=drop.profile, site=drop.site))
     except ConfigError:
         raise
     except Exception as error:
-        return _failed(opened.relative_path, error)
-
-
-def _as_rows(opened: _Opened, reading: FileReading | None) -> PathReading:
-    if opened.stat is None or reading is None:
-        return PathReading(opened.relative_path, opened.settled)
-    found = found_file(reading, opened.stat.st_size, opened.stat.st_mtime_ns, opened.stat.st_ctime_ns)
-    return PathReading(opened.relative_path, True, found, reading.members[0].status, reading.members[0].reason)
+        if len(opened) > 1:  # whichever it is, the others are understood
+            return [reading for one in opened for reading in _understood(drop, [one], profiles)]
+        readings = iter([_failed(opened[0].relative_path, error)])
+    whole = [(one, next(readings) if isinstance(one.content, OpenFile) else one.content) for one in opened]
+    rows = iter(
+        found_files(
+            [
+                (reading, one.stat.st_size, one.stat.st_mtime_ns, one.stat.st_ctime_ns)
+                for one, reading in whole
+                if one.stat and reading
+            ]
+        )
+    )
+    return [
+        PathReading(one.relative_path, True, next(rows), reading.members[0].status, reading.members[0].reason)
+        if one.stat and reading
+        else PathReading(one.relative_path, one.settled)
+        for one, reading in whole
+    ]
 
 
 def _failed(relative_path: str, error: Exception) -> FileReading:

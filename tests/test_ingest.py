@@ -15,6 +15,7 @@ from avcd.catalog import Catalog
 from avcd.config import Limits
 from avcd.errors import StorageError
 from avcd.frame import FrameStatus
+from avcd.headers import reading
 from avcd.headers.profiles import load_profiles
 from avcd.ingest import Drop, Ingestor, IngestResult, ingest_path
 from avcd.scan import scan_root
@@ -163,10 +164,10 @@ def test_a_value_the_catalogue_cannot_hold_makes_the_file_unreadable(catalog, dr
     write_frame(drop / "a.fits")
 
     def read_absurdly(*arguments, **options):
-        reading = understand(*arguments, **options)
-        for _, frame in reading.members[0].frames:
+        readings = understand(*arguments, **options)
+        for _, frame in readings[0].members[0].frames:
             object.__setattr__(frame, "sequence_total", 10**30)
-        return reading
+        return readings
 
     understand = ingest.understand
     monkeypatch.setattr(ingest, "understand", read_absurdly)
@@ -188,6 +189,32 @@ def test_a_defect_in_reading_ends_nothing_and_is_told(step, catalog, drop, monke
     assert "ZeroDivisionError: oh" in result.reason
     assert "Traceback" in caplog.text
     caplog.text.encode()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("oh"), "its header is not understood"),
+        (RuntimeError("oh"), "avcd failed to read it: RuntimeError: oh"),
+    ],
+)
+def test_one_file_that_cannot_be_understood_is_no_burden_to_those_read_with_it(error, said, drop, monkeypatch):
+    names = ["a.fits", "b.fits", "c.fits"]
+    for number, name in enumerate(names):
+        write_frame(drop / name, number)
+
+    def translate_all(hdus, *arguments, **options):
+        if any(path == "b.fits" for _, path in hdus):
+            raise error
+        return real(hdus, *arguments, **options)
+
+    alone = [ingest.read_path(Drop("drop", drop), name, PROFILES, LIMITS) for name in names]
+    real = reading.translate_all
+    monkeypatch.setattr(reading, "translate_all", translate_all)
+    found = ingest.read_paths(Drop("drop", drop), names, PROFILES, LIMITS)
+    assert [one.status for one in found] == [FrameStatus.OK, FrameStatus.UNREADABLE, FrameStatus.OK]
+    assert said in found[1].reason
+    assert [found[0], found[2]] == [alone[0], alone[2]]
 
 
 def test_a_scan_tells_new_changed_gone_and_returned(catalog, drop):

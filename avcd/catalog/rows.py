@@ -37,18 +37,27 @@ _ABOUT = ("telescope", "instrument", "target_name", "filter", "night", "subject"
 def frame_to_row(frame: Frame) -> dict[str, Any]:
     """The columns of a frame, less ``first_seen``: no NaN and no infinity, which databases refuse; texts are made
     storable by their columns, and what most frames share is JSON already."""
-    row: dict[str, Any] = dict(zip(FRAME_FIELDS, _values(frame), strict=True))
-    for name in _NUMBERS:
-        if row[name] is not None and not math.isfinite(row[name]):
-            row[name] = None
-    row["calibration"] = _list_of(tuple(sorted(frame.calibration)))
-    row["warnings"] = _list_of(frame.warnings)
-    row["sources"] = _object_of(tuple(frame.sources.items()))
-    row["camera"] = frame.camera
-    row["precedence"] = _precedence(row)
-    text = frame.header_text
-    row["cards"], row["header"] = (JsonText(text.cards), JsonText(text.values)) if text else _header(frame.cards)
-    return row
+    return frames_to_rows([frame])[0]
+
+
+def frames_to_rows(frames: Sequence[Frame]) -> list[dict[str, Any]]:
+    """As `frame_to_row`, one step after the other for all of them."""
+    rows: list[dict[str, Any]] = [dict(zip(FRAME_FIELDS, _values(frame), strict=True)) for frame in frames]
+    for row in rows:
+        for name in _NUMBERS:
+            if row[name] is not None and not math.isfinite(row[name]):
+                row[name] = None
+    for row, frame in zip(rows, frames, strict=True):
+        row["calibration"] = _list_of(tuple(sorted(frame.calibration)))
+        row["warnings"] = _list_of(frame.warnings)
+        row["sources"] = _object_of(tuple(frame.sources.items()))
+        row["camera"] = frame.camera
+    for row in rows:
+        row["precedence"] = _precedence(row)
+    for row, frame in zip(rows, frames, strict=True):
+        text = frame.header_text
+        row["cards"], row["header"] = (JsonText(text.cards), JsonText(text.values)) if text else _header(frame.cards)
+    return rows
 
 
 @functools.lru_cache(maxsize=4096)

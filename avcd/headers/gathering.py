@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from avcd.frame import Card, HeaderText
-from avcd.headers.profiles import Profile, Reading
+from avcd.headers.profiles import Profile, Profiles, Reading
 from avcd.headers.values import to_number
 from avcd.pointing import Place
 
@@ -41,11 +41,17 @@ Found = tuple[Card, Reading]
 
 @dataclass(slots=True)
 class Gathered:
-    """Values, their sources, and what was not certain, under one profile."""
+    """Values, their sources, and what was not certain, under one profile.
 
+    ``profiles`` are all of the home; ``site`` is what the drop directory is set to.
+    """
+
+    hdu: Hdu
+    path: str
+    profiles: Profiles
+    site: str | None
     profile: Profile
     cards: Mapping[str, Card]
-    path: str
     found: Mapping[str, list[Found]]
     values: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)

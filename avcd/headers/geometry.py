@@ -9,7 +9,6 @@ from functools import lru_cache
 from avcd.errors import ProcessingError
 from avcd.frame import Card, ImageType
 from avcd.headers.gathering import Found, Gathered
-from avcd.headers.profiles import Profiles
 from avcd.headers.sites import Site
 from avcd.headers.values import to_degrees, to_number
 from avcd.pointing import Place, airmass
@@ -25,14 +24,16 @@ _DIGIT = re.compile("[1-9]")
 _BINNING = re.compile(r"^\s*(\d{1,2})\s*(?:[x*, ]\s*(\d{1,2}))?\s*$")
 
 
-def read_detector(gathered: Gathered, shape: tuple[int, ...], is_table: bool) -> None:
+def read_detector(gathered: Gathered) -> None:
     """Size, binning and window. Cubes and spectra are catalogued as such, and a warning says that they are left alone."""
+    gathered.put("detector", gathered.hdu.detector, "structure")
+    shape = gathered.hdu.shape
     while len(shape) > 2 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) == 2:
         gathered.put("naxis2", shape[0], "structure")
         gathered.put("naxis1", shape[1], "structure")
-    elif not is_table:
+    elif not gathered.hdu.is_table:
         size = "x".join(map(str, reversed(shape)))
         axes = "axis" if len(shape) == 1 else "axes"
         kind = "cube" if len(shape) > 2 else "spectrum"
@@ -85,13 +86,13 @@ def read_sections(gathered: Gathered) -> None:
             gathered.warnings.append(f"{card.keyword}={text!r} reaches beyond these {size} pixels: it is not used")
 
 
-def read_site(gathered: Gathered, profiles: Profiles, site: str | None) -> None:
+def read_site(gathered: Gathered) -> None:
     """The site and its longitude, by which the night is named; the header's longitude wins over the site's.
 
     The site is the profile's, else the drop directory's, else the one the header names, else where the telescope is
     known to stand, unless the header's longitude says that it was moved.
     """
-    known, source = _known_site(gathered, profiles, site)
+    known, source = _known_site(gathered)
     found = gathered.card("site_longitude")
     longitude = to_degrees(found[0].value, _angle_unit(found, "deg")) if found else None
     if found and longitude is not None and -360 <= longitude <= 360:
@@ -106,7 +107,7 @@ def read_site(gathered: Gathered, profiles: Profiles, site: str | None) -> None:
                 by_name = "the telescope is known to stand" if source == "telescope" else f"the {source} puts it"
                 gathered.warnings.append(f"{keyword}={found[0].value!r} is not at {known.name}, where {by_name}")
                 if source == "telescope":
-                    known, source = profiles.site_near(longitude), found[1].source
+                    known, source = gathered.profiles.site_near(longitude), found[1].source
     if known:
         gathered.put("site", known.name, source)
         gathered.put("site_longitude_deg", known.longitude_deg, f"site {known.name}")
@@ -127,12 +128,13 @@ def _place(gathered: Gathered, known: Site | None) -> Place | None:
     return Place(longitude, latitude)
 
 
-def _known_site(gathered: Gathered, profiles: Profiles, site: str | None) -> tuple[Site | None, str]:
+def _known_site(gathered: Gathered) -> tuple[Site | None, str]:
+    profiles = gathered.profiles
     named = gathered.values.get("site")
     if named:
         return profiles.site(named), gathered.sources["site"]
-    if site:
-        return profiles.site(site), "drop directory"
+    if gathered.site:
+        return profiles.site(gathered.site), "drop directory"
     for card, _ in gathered.found_cards("site"):
         called = profiles.site_called(str(card.value))
         if called:
@@ -171,11 +173,11 @@ def read_position(gathered: Gathered) -> None:
             gathered.put("s_dec", dec, "card CRVAL2")
 
 
-def read_target(gathered: Gathered, profiles: Profiles) -> None:
+def read_target(gathered: Gathered) -> None:
     """Where the home says that a target is, for a science frame that does not say where it points."""
     if "s_ra" in gathered.values or gathered.values.get("image_type") is not ImageType.SCIENCE:
         return
-    target = profiles.target(gathered.values.get("target_name"))
+    target = gathered.profiles.target(gathered.values.get("target_name"))
     if target is not None:
         source = f"{target.source}, by its name"
         gathered.put("s_ra", target.ra_deg, source)

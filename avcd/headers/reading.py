@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -13,12 +14,12 @@ from pathlib import Path
 
 from avcd.config import Limits
 from avcd.errors import InputError
-from avcd.frame import FileReading, FrameStatus, MemberReading
+from avcd.frame import FileReading, Frame, FrameStatus, MemberReading
 from avcd.headers.archives import Content, archive_contents, decompress, kind_of
 from avcd.headers.gathering import Hdu
 from avcd.headers.hdus import find_hdus
 from avcd.headers.profiles import Profiles
-from avcd.headers.translation import translate
+from avcd.headers.translation import translate_all
 
 _IGNORED = {
     "shadow": "what macOS keeps beside files",
@@ -69,7 +70,8 @@ def read_file(
     ConfigError
         ``profile`` or ``site`` does not exist.
     """
-    return understand(open_file(path, relative_path, limits, digest=digest), profiles, profile=profile, site=site)
+    opened = open_file(path, relative_path, limits, digest=digest)
+    return understand([opened], profiles, profile=profile, site=site)[0]
 
 
 def open_file(path: Path | str, relative_path: str, limits: Limits, *, digest: bool = True) -> OpenFile:
@@ -97,9 +99,9 @@ def open_file(path: Path | str, relative_path: str, limits: Limits, *, digest: b
 
 
 def understand(
-    opened: OpenFile, profiles: Profiles, *, profile: str | None = None, site: str | None = None
-) -> FileReading:
-    """The frames of a file, from its HDUs and from its path, which may say what headers do not. Never raises for what they say.
+    opened: Sequence[OpenFile], profiles: Profiles, *, profile: str | None = None, site: str | None = None
+) -> list[FileReading]:
+    """The frames of files, from their HDUs and from their paths, which may say what headers do not. Never raises for what they say.
 
     Parameters
     ----------
@@ -113,34 +115,46 @@ def understand(
     ConfigError
         ``profile`` or ``site`` does not exist.
     """
-    path = opened.relative_path
-    file, *members = [_understood(one, path, profiles, profile, site) for one in opened.members]
-    if members and all(one.status is FrameStatus.UNREADABLE for one in members):
-        reason = f"nothing in it is readable: {members[0].reason}"
+
+    def translated(hdus: Sequence[tuple[Hdu, str]]) -> list[Frame]:
+        return translate_all(hdus, profiles, profile=profile, site=site)
+
+    members = iter(_understood([(file.relative_path, one) for file in opened for one in file.members], translated))
+    return [_joined(file.relative_path, list(itertools.islice(members, len(file.members)))) for file in opened]
+
+
+def _joined(relative_path: str, members: Sequence[MemberReading]) -> FileReading:
+    file, *others = members
+    if others and all(one.status is FrameStatus.UNREADABLE for one in others):
+        reason = f"nothing in it is readable: {others[0].reason}"
         file = replace(file, status=FrameStatus.UNREADABLE, reason=reason)
-    return FileReading(relative_path=path, members=(file, *members))
+    return FileReading(relative_path=relative_path, members=(file, *others))
 
 
 def _understood(
-    opened: OpenMember, relative_path: str, profiles: Profiles, profile: str | None, site: str | None
-) -> MemberReading:
-    reading = opened.reading
-    if not opened.hdus:
-        return reading
-    member, sha256, size = reading.member, reading.sha256, reading.size
+    members: Sequence[tuple[str, OpenMember]], translated: Callable[[Sequence[tuple[Hdu, str]]], list[Frame]]
+) -> list[MemberReading]:
+    hdus = [
+        (hdu, f"{path}/{one.reading.member}" if one.reading.member else path)
+        for path, one in members
+        for _, hdu in one.hdus
+    ]
     try:
-        frames = tuple(
-            [
-                (number, translate(hdu, relative_path, member, profiles, profile=profile, site=site))
-                for number, hdu in opened.hdus
-            ]
-        )
-    except InputError as error:
-        return _unreadable(member, str(error), sha256, size).reading
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        frames = iter(translated(hdus))
+    except (InputError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        if len(members) > 1:  # whichever it is, the others are understood
+            return [reading for one in members for reading in _understood([one], translated)]
         # No header may stop the service: whatever it says, the file is accounted for.
-        return _unreadable(member, f"its header is not understood: {error!r}", sha256, size).reading
-    return MemberReading(member=member, sha256=sha256, size=size, status=FrameStatus.OK, frames=frames)
+        reason = str(error) if isinstance(error, InputError) else f"its header is not understood: {error!r}"
+        before = members[0][1].reading
+        return [_unreadable(before.member, reason, before.sha256, before.size).reading]
+    return [_with_frames(one, frames) if one.hdus else one.reading for _, one in members]
+
+
+def _with_frames(opened: OpenMember, frames: Iterator[Frame]) -> MemberReading:
+    numbered = tuple([(number, next(frames)) for number, _ in opened.hdus])
+    read = opened.reading
+    return MemberReading(member=read.member, sha256=read.sha256, size=read.size, status=read.status, frames=numbered)
 
 
 def _unreadable(member: str, reason: str, sha256: str | None = None, size: int = 0) -> OpenMember:

@@ -7,6 +7,7 @@ is a recorded warning. A value that neither gives is None.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -84,36 +85,36 @@ def translate(
     ConfigError
         ``profile`` or ``site`` does not exist.
     """
-    cards = hdu.first_cards
     path = f"{relative_path}/{member}" if member else relative_path
-    chosen = profiles.profile(profile) if profile else profiles.recognise(cards, path)
-    gathered = Gathered(chosen, cards, path, find_cards(chosen, cards), warnings=list(hdu.problems))
-    _read_type(gathered, hdu)
-    _read_plain(gathered)
-    gathered.put("detector", hdu.detector, "structure")
-    read_detector(gathered, hdu.shape, hdu.is_table)
-    read_sections(gathered)
-    read_names(gathered)
-    if "HISTORY" in cards and chosen.history:
-        _read_history(gathered, hdu)
-    read_position(gathered)
-    read_scale(gathered)
-    for name, value in chosen.defaults.items():
-        gathered.put(name, value, f"profile {chosen.name}")
-    if gathered.number("BITPIX") == 16 and gathered.number("BZERO") == 32768:
-        # Whatever the detector could hold, the converter's numbers end here.
-        gathered.put("saturation_adu", 65535.0, "16-bit pixels")
-    _transform(gathered)
-    read_target(gathered, profiles)
-    _read_calibration(gathered)
-    read_site(gathered, profiles, site)
-    read_times(gathered)
-    read_airmass(gathered)
-    return _frame(gathered, hdu)
+    (frame,) = translate_all([(hdu, path)], profiles, profile=profile, site=site)
+    return frame
 
 
-def _read_type(gathered: Gathered, hdu: Hdu) -> None:
-    if hdu.is_table:
+def translate_all(
+    hdus: Iterable[tuple[Hdu, str]], profiles: Profiles, *, profile: str | None = None, site: str | None = None
+) -> list[Frame]:
+    """The frames of some HDUs, each with its path. Every step is taken for all of them: a processor has little at hand.
+
+    Raises
+    ------
+    ConfigError
+        ``profile`` or ``site`` does not exist.
+    """
+    read = [(hdu, path, hdu.first_cards) for hdu, path in hdus]
+    chosen = [profiles.profile(profile) if profile else profiles.recognise(cards, path) for _, path, cards in read]
+    found = [find_cards(one, cards) for one, (_, _, cards) in zip(chosen, read, strict=True)]
+    gathered = [
+        Gathered(hdu, path, profiles, site, one, cards, some, warnings=list(hdu.problems))
+        for (hdu, path, cards), one, some in zip(read, chosen, found, strict=True)
+    ]
+    for step in _STEPS:
+        for one in gathered:
+            step(one)
+    return [_frame(one) for one in gathered]
+
+
+def _read_type(gathered: Gathered) -> None:
+    if gathered.hdu.is_table:
         gathered.put("image_type", ImageType.TABLE, "structure")
         return
     unknown = []
@@ -179,12 +180,14 @@ def _possible(name: str, number: float) -> bool:
     return number >= 0 or name != "airmass"
 
 
-def _read_history(gathered: Gathered, hdu: Hdu) -> None:
+def _read_history(gathered: Gathered) -> None:
     """What HISTORY says was done to the pixels, where no card does."""
+    if "HISTORY" not in gathered.cards:
+        return
     wanted = [one for one in gathered.profile.history if not one.gives <= gathered.found.keys()]
     if not wanted:
         return
-    lines = "\n".join([str(one.value).strip() for one in hdu.cards if one.keyword == "HISTORY"])
+    lines = "\n".join([str(one.value).strip() for one in gathered.hdu.cards if one.keyword == "HISTORY"])
     lowered = lines.lower()
     applied: frozenset[str] = frozenset()
     for pattern in wanted:
@@ -199,6 +202,15 @@ def _read_history(gathered: Gathered, hdu: Hdu) -> None:
                     gathered.put(name, value, "card HISTORY")
     if applied:
         gathered.put("calibration", applied, "card HISTORY")
+
+
+def _read_defaults(gathered: Gathered) -> None:
+    """What the profile says of every frame that does not say it."""
+    for name, value in gathered.profile.defaults.items():
+        gathered.put(name, value, f"profile {gathered.profile.name}")
+    if gathered.number("BITPIX") == 16 and gathered.number("BZERO") == 32768:
+        # Whatever the detector could hold, the converter's numbers end here.
+        gathered.put("saturation_adu", 65535.0, "16-bit pixels")
 
 
 def _transform(gathered: Gathered) -> None:
@@ -256,7 +268,28 @@ def _read_traces(gathered: Gathered) -> None:
         )
 
 
-def _frame(gathered: Gathered, hdu: Hdu) -> Frame:
+# In this order: of two sources of a value the first one counts, and some look at what others found.
+_STEPS: tuple[Callable[[Gathered], None], ...] = (
+    _read_type,
+    _read_plain,
+    read_detector,
+    read_sections,
+    read_names,
+    _read_history,
+    read_position,
+    read_scale,
+    _read_defaults,
+    _transform,
+    read_target,
+    _read_calibration,
+    read_site,
+    read_times,
+    read_airmass,
+)
+
+
+def _frame(gathered: Gathered) -> Frame:
+    hdu = gathered.hdu
     image_type = gathered.values.setdefault("image_type", ImageType.UNKNOWN)
     if image_type is ImageType.UNKNOWN and not (
         gathered.sources.get("image_type") or any("type of image" in one for one in gathered.warnings)
