@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import NamedTuple
 
 from avcd.catalog import Catalog
 from avcd.catalog.recording import FoundFile, found_file, found_files
@@ -29,7 +30,7 @@ from avcd.config import Limits
 from avcd.errors import ConfigError, InputError
 from avcd.frame import FileReading, FrameStatus, MemberReading
 from avcd.headers.profiles import Profiles, load_profiles
-from avcd.headers.reading import OpenFile, open_file, understand
+from avcd.headers.reading import OpenFile, content_of, open_file, understand
 from avcd.uncollected import uncollected
 
 log = logging.getLogger("avcd.ingest")
@@ -37,6 +38,7 @@ _PORTION = 100  # files read by one process at a time
 _RECORDED = 1000  # files in one transaction
 _AHEAD = 3 * _RECORDED // _PORTION  # portions under way: readers have work while a transaction is written
 _CARDS = 10_000  # of files that are understood together
+_SMALL = 1 << 16  # [bytes] of a file that is fetched with others before any of them is looked at
 _FEW = 400  # not worth starting processes for
 
 
@@ -93,14 +95,17 @@ def read_paths(drop: Drop, relative_paths: Iterable[str], profiles: Profiles, li
         The drop directory's profile or site does not exist.
     """
     found: list[PathReading] = []
-    opened: list[_Opened] = []
+    opened: list[_Path] = []
     cards = 0
-    for one in relative_paths:
-        opened.append(_open(drop, one, limits))
-        cards += opened[-1].cards
-        if cards > _CARDS:
-            found += _understood(drop, opened, profiles)
-            opened, cards = [], 0
+    paths = iter(relative_paths)
+    while portion := [_fetch(drop, one) for one in itertools.islice(paths, _PORTION)]:
+        for one in portion:
+            opened.append(_open(drop, one, limits))
+            last = opened[-1].opened
+            cards += last.cards if last else 0
+            if cards > _CARDS:
+                found += _understood(drop, opened, profiles)
+                opened, cards = [], 0
     return found + _understood(drop, opened, profiles)
 
 
@@ -261,40 +266,57 @@ def _recorded(
             yield from ((drop, one.relative_path, result) for one, result in zip(batch, results, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """One path of which the content is at hand, but not understood yet."""
+class _Path(NamedTuple):
+    """One path on its way to a reading."""
 
     relative_path: str
     stat: os.stat_result | None  # None: it was gone, or it changed meanwhile (``settled`` is false)
-    content: OpenFile | FileReading | None = None
+    content: bytes | None = None  # of a small file
+    opened: OpenFile | None = None
+    reading: FileReading | None = None
     settled: bool = True
 
-    @property
-    def cards(self) -> int:
-        return self.content.cards if isinstance(self.content, OpenFile) else 0
 
-
-def _open(drop: Drop, relative_path: str, limits: Limits) -> _Opened:
+def _fetch(drop: Drop, relative_path: str) -> _Path:
+    """One path, with its bytes where they are few."""
     path = f"{drop.base}/{relative_path}"
     before = _stat(path)
     if before is None:
-        return _Opened(relative_path, None)
+        return _Path(relative_path, None)
     if not stat.S_ISREG(before.st_mode):
-        return _Opened(relative_path, before, _without_content(relative_path, "not a regular file"))
-    content: OpenFile | FileReading
+        return _Path(relative_path, before, reading=_without_content(relative_path, "not a regular file"))
+    if before.st_size > _SMALL:
+        return _Path(relative_path, before)
     try:
-        content = open_file(path, relative_path, limits)
+        fetched = _Path(relative_path, before, content_of(path))
+    except OSError:
+        return _Path(relative_path, before)  # why, is said when it is tried again
+    return _if_settled(fetched, path)
+
+
+def _open(drop: Drop, fetched: _Path, limits: Limits) -> _Path:
+    """One path with its HDUs; its bytes are let go."""
+    relative_path, before, content, _, reading, _ = fetched
+    if before is None or reading is not None:
+        return fetched
+    path = f"{drop.base}/{relative_path}"
+    try:
+        opened = _Path(relative_path, before, opened=open_file(path, relative_path, limits, content=content))
     except Exception as error:
-        content = _failed(relative_path, error)
-    after = _stat(path)
-    if after is None or _identity(before) != _identity(after):
-        return _Opened(relative_path, None, settled=False)
-    return _Opened(relative_path, before, content)
+        opened = _Path(relative_path, before, reading=_failed(relative_path, error))
+    return opened if content is not None else _if_settled(opened, path)
 
 
-def _understood(drop: Drop, opened: Sequence[_Opened], profiles: Profiles) -> list[PathReading]:
-    contents = [one.content for one in opened if isinstance(one.content, OpenFile)]
+def _if_settled(one: _Path, path: str) -> _Path:
+    """What was read, if it was the same file all the time."""
+    before, after = one.stat, _stat(path)
+    if before is None or after is None or _identity(before) != _identity(after):
+        return _Path(one.relative_path, None, settled=False)
+    return one
+
+
+def _understood(drop: Drop, opened: Sequence[_Path], profiles: Profiles) -> list[PathReading]:
+    contents = [one.opened for one in opened if one.opened]
     try:
         readings = iter(understand(contents, profiles, profile=drop.profile, site=drop.site))
     except ConfigError:
@@ -303,7 +325,7 @@ def _understood(drop: Drop, opened: Sequence[_Opened], profiles: Profiles) -> li
         if len(opened) > 1:  # whichever it is, the others are understood
             return [reading for one in opened for reading in _understood(drop, [one], profiles)]
         readings = iter([_failed(opened[0].relative_path, error)])
-    whole = [(one, next(readings) if isinstance(one.content, OpenFile) else one.content) for one in opened]
+    whole = [(one, next(readings) if one.opened else one.reading) for one in opened]
     rows = iter(
         found_files(
             [

@@ -166,9 +166,9 @@ def test_a_second_ingest_reads_nothing_again_unless_told_to(call, drop, monkeypa
     read = []
     real = ingest_module.open_file
 
-    def open_file(path, *said):
+    def open_file(path, *said, **options):
         read.append(Path(path).name)
-        return real(path, *said)
+        return real(path, *said, **options)
 
     monkeypatch.setattr(ingest_module, "open_file", open_file)
     assert call("ingest", drop).code == 1

@@ -23,6 +23,10 @@ from catalogue import known_files
 
 PROFILES = load_profiles()
 LIMITS = Limits()
+# Small files are fetched before any is looked at, large ones one by one.
+WHILE_READ = pytest.mark.parametrize(
+    ("step", "small"), [("content_of", 1 << 16), ("open_file", 0)], ids=["small", "large"]
+)
 BYTES_NAME = os.fsdecode(b"nuit \xe9toil\xe9e.fits")
 
 
@@ -121,21 +125,24 @@ def test_recording_again_is_nothing_new(catalog, drop):
     assert len(list(catalog.files())) == 1
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_recorded(catalog, drop, monkeypatch):
+@WHILE_READ
+def test_a_file_that_changes_while_it_is_read_is_not_recorded(step, small, catalog, drop, monkeypatch):
     path = write_frame(drop / "a.fits")
 
     def read_and_grow(*arguments, **options):
         with path.open("ab") as stream:
             stream.write(b"more")
-        return open_file(*arguments, **options)
+        return real(*arguments, **options)
 
-    open_file = ingest.open_file
-    monkeypatch.setattr(ingest, "open_file", read_and_grow)
+    real = getattr(ingest, step)
+    monkeypatch.setattr(ingest, step, read_and_grow)
+    monkeypatch.setattr(ingest, "_SMALL", small)
     assert take(catalog, drop, "a.fits") == IngestResult(settled=False)
     assert list(catalog.files()) == []
 
 
-def test_a_file_replaced_while_it_is_read_is_not_recorded(catalog, drop, monkeypatch):
+@WHILE_READ
+def test_a_file_replaced_while_it_is_read_is_not_recorded(step, small, catalog, drop, monkeypatch):
     """Same size, same time: only the inode tells."""
     path = write_frame(drop / "a.fits")
     other = write_frame(drop / "b.fits", 7)
@@ -144,10 +151,11 @@ def test_a_file_replaced_while_it_is_read_is_not_recorded(catalog, drop, monkeyp
 
     def read_and_replace(*arguments, **options):
         other.replace(path)
-        return open_file(*arguments, **options)
+        return real(*arguments, **options)
 
-    open_file = ingest.open_file
-    monkeypatch.setattr(ingest, "open_file", read_and_replace)
+    real = getattr(ingest, step)
+    monkeypatch.setattr(ingest, step, read_and_replace)
+    monkeypatch.setattr(ingest, "_SMALL", small)
     assert not take(catalog, drop, "a.fits").settled
 
 
@@ -347,10 +355,10 @@ def test_other_processes_read_the_same_and_nothing_is_lost_when_one_dies(
         wanted = list(ingestor.take(paths))
     mine, real = os.getpid(), ingest.open_file
 
-    def read(path, relative_path, *said):
+    def read(path, relative_path, *said, **options):
         if dies and os.getpid() != mine and relative_path == "dark0333.fits":
             os._exit(1)
-        return real(path, relative_path, *said)
+        return real(path, relative_path, *said, **options)
 
     monkeypatch.setattr(ingest, "_context", lambda: get_context("fork"))  # the readers are to know this very function
     monkeypatch.setattr(ingest, "open_file", read)

@@ -21,10 +21,20 @@ _TO_STORED = {code: code + _PLANE for code in _SURROGATES}
 _TO_PYTHON = {stored: code for code, stored in _TO_STORED.items()}
 
 
-class PathText(TypeDecorator[str]):
-    """A file name, whatever bytes it has."""
+class ManyTexts(TypeDecorator[str]):
+    """Text of which many values are stored at once: thirty columns of every frame go through it."""
 
     impl = Text
+    cache_ok = True
+
+    def many_stored(self, values: list[str | None]) -> list[str | None]:
+        """As `process_bind_param` does one of them."""
+        raise NotImplementedError
+
+
+class PathText(ManyTexts):
+    """A file name, whatever bytes it has."""
+
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
@@ -35,11 +45,16 @@ class PathText(TypeDecorator[str]):
         """Bring them back."""
         return None if value is None else given_path(value)
 
+    def many_stored(self, values: list[str | None]) -> list[str | None]:
+        """Nearly always they are plain."""
+        if "".join(filter(None, values)).isascii():
+            return values
+        return [None if one is None else stored_path(one) for one in values]
 
-class PlainText(TypeDecorator[str]):
+
+class PlainText(ManyTexts):
     """Text. Characters that PostgreSQL or UTF-8 refuses (NUL, lone surrogates) are written as escapes."""
 
-    impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
@@ -47,8 +62,15 @@ class PlainText(TypeDecorator[str]):
         return _plain_or_none(value)
 
     def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
-        """The same, at once: thirty columns of every frame go through it."""
+        """The same, at once."""
         return _plain_or_none
+
+    def many_stored(self, values: list[str | None]) -> list[str | None]:
+        """Nearly always they are plain."""
+        together = "".join(filter(None, values))
+        if together.isascii() and "\0" not in together:
+            return values
+        return list(map(_plain_or_none, values))
 
 
 def stored_path(path: str) -> str:

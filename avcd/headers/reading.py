@@ -74,7 +74,15 @@ def read_file(
     return understand([opened], profiles, profile=profile, site=site)[0]
 
 
-def open_file(path: Path | str, relative_path: str, limits: Limits, *, digest: bool = True) -> OpenFile:
+def content_of(path: Path | str) -> bytes:
+    """All bytes of a file."""
+    with io.FileIO(path) as stream:  # half the time of a buffered one
+        return stream.readall()
+
+
+def open_file(
+    path: Path | str, relative_path: str, limits: Limits, *, content: bytes | None = None, digest: bool = True
+) -> OpenFile:
     """The HDUs of one file. Never raises for what is in it: the reason is part of the answer.
 
     Parameters
@@ -83,6 +91,8 @@ def open_file(path: Path | str, relative_path: str, limits: Limits, *, digest: b
         Where it is; its path below the drop directory.
     limits
         What is too large to unpack.
+    content
+        Its bytes, where they are at hand already.
     digest
         Whether the SHA-256 of files that are no archives is asked for, beside that of their pixels.
 
@@ -92,7 +102,7 @@ def open_file(path: Path | str, relative_path: str, limits: Limits, *, digest: b
         The file itself first, then, for an archive, its members.
     """
     try:
-        members = tuple(_read_members(path, relative_path.rpartition("/")[2], limits, digest=digest))
+        members = tuple(_read_members(path, relative_path.rpartition("/")[2], limits, content, digest=digest))
     except OSError as error:
         members = (_unreadable("", f"cannot be read: {error.strerror or error}"),)
     return OpenFile(relative_path, members)
@@ -165,16 +175,17 @@ def _without_hdus(member: str, sha256: str | None, size: int, status: FrameStatu
     return OpenMember(MemberReading(member=member, sha256=sha256, size=size, status=status, reason=reason))
 
 
-def _read_members(path: Path | str, name: str, limits: Limits, *, digest: bool) -> Iterator[OpenMember]:
+def _read_members(
+    path: Path | str, name: str, limits: Limits, content: bytes | None, *, digest: bool
+) -> Iterator[OpenMember]:
     kind = kind_of(name)
     if kind in _IGNORED:
         yield _without_hdus("", *_file_digest(path), FrameStatus.IGNORED, _IGNORED[kind])
     elif kind in ("zip", "tar"):
         yield from _read_archive(Path(path), limits)
     else:
-        with io.FileIO(path) as stream:  # half the time of a buffered one
-            content = stream.readall()
-        yield _read_content("", name, content, kind, limits, digest=digest)
+        data = content_of(path) if content is None else content
+        yield _read_content("", name, data, kind, limits, digest=digest)
 
 
 def _file_digest(path: Path | str) -> tuple[str, int]:
