@@ -14,6 +14,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from avcd.errors import HeaderError
 from avcd.frame import Card, HeaderText
@@ -46,7 +47,8 @@ _LITERALS: Mapping[object, str] = {None: "null", True: "true", False: "false"}
 
 _known: dict[bytes, Card] = {}
 # What stands around the value of cards in fixed format: keyword, comment, and the last of them.
-_around: dict[bytes, tuple[str, str]] = {}
+_Around = tuple[str, str, str, str, str, bool]  # and what stands around the value in JSON
+_around: dict[bytes, _Around] = {}
 _last: dict[bytes, bytes] = {}
 _problems: dict[bytes, str] = {}
 _texts: dict[bytes, tuple[str, str, str]] = {}
@@ -63,11 +65,17 @@ class Header:
         Their bytes as they lie in the file, b"" for a card that was made otherwise.
     """
 
-    __slots__ = ("_by_keyword", "cards", "images")
+    __slots__ = ("_by_keyword", "_others", "cards", "images")
 
-    def __init__(self, cards: Iterable[Card], images: Iterable[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        cards: Iterable[Card],
+        images: Iterable[bytes] | None = None,
+        others: Mapping[int, _Around] = MappingProxyType({}),
+    ) -> None:
         self.cards = tuple(cards)
         self.images = tuple(images) if images is not None else (b"",) * len(self.cards)
+        self._others = others  # cards of which nothing but the value is new, by their place
         self._by_keyword: dict[str, Card] | None = None
 
     def __iter__(self) -> Iterator[tuple[Card, bytes]]:
@@ -101,6 +109,11 @@ class Header:
             All of them in order, and the first value of each keyword.
         """
         found = list(map(_texts.get, self.images))
+        for number, (_, _, before, after, name, counts) in self._others.items():
+            value = self.cards[number][1]
+            said_so = _quoted(value) if type(value) is str else repr(value)
+            body = before + said_so
+            found[number] = body + after, name + said_so, body + "]" if counts else ""
         if not all(found):
             if len(_texts) > _MOST_KNOWN:
                 _texts.clear()
@@ -158,7 +171,6 @@ def read_cards(block: bytes) -> Header:
     HeaderError
         A card with a continuation cannot be put together.
     """
-    block = block.translate(_PRINTABLE)
     images: Sequence[bytes] = struct.unpack_from("80s" * (len(block) // CARD_BYTES), block)
     if b"CONTINUE" in block:
         images = _joined(images)
@@ -166,54 +178,66 @@ def read_cards(block: bytes) -> Header:
         for one in (_known, _problems, _around, _last):
             one.clear()
     found = list(map(_known.get, images))
+    others: dict[int, _Around] = {}
     if not all(found):
-        missing = [number for number, card in enumerate(found) if card is None]
-        for number in missing:
-            found[number] = _with_another_value(images[number])
-        missing = [number for number in missing if found[number] is None]
+        missing = []
+        for number, card in enumerate(found):
+            if card is None:
+                around = _with_another_value(images[number], found, number)
+                if around is None:
+                    missing.append(number)
+                else:
+                    others[number] = around
         if missing:
             for number, card in zip(missing, _learn([images[one] for one in missing]), strict=True):
                 found[number] = card
-    return Header(found, images)  # type: ignore[arg-type]
+    return Header(found, images, others)  # type: ignore[arg-type]
 
 
-def _with_another_value(image: bytes) -> Card | None:
-    """A card that differs from one that was parsed in nothing but its value; None where it is not known to."""
-    value: str | int | float | None
+def _with_another_value(image: bytes, found: list[Card | None], number: int) -> _Around | None:
+    """A card that differs from one that was parsed in nothing but its value goes to its place, and what is around it is given.
+
+    None where it is not known to.
+    """
+    value: str | int | float
     if image[10] == _QUOTE:
         end = image.find(b"'", 11)
         shape = image[:11] + image[end:]
         around = _around.get(shape)
         if around is None or end == 11 or len(image) != CARD_BYTES:
             return None
-        text = image[11:end].decode("ascii")
+        text = image[11:end].translate(_PRINTABLE).decode("ascii")
         if ": " in text:
             return None
         value = text.rstrip()
     else:
         shape = image[:10] + image[30:]
         around = _around.get(shape)
-        if around is None:
+        field = image[10:30]
+        if around is None or field.translate(None, _OF_NUMBERS):
             return None
-        value = _fixed_number(image)
-        if value is None:
+        try:
+            value = float(field) if b"." in field else int(field)
+        except ValueError:
             return None
     card: Card = _new(Card, (around[0], value, around[1]))
     if _last.get(shape) == image:  # it comes in one frame after the other
         _known[image] = card
     _last[shape] = image
-    return card
+    found[number] = card
+    return around
 
 
-def _fixed_number(image: bytes) -> int | float | None:
-    """The number, without an exponent, in columns 11 to 30, where the standard's fixed format has it; None without one."""
+def _fixed_number(image: bytes) -> bool:
+    """Whether there is a number, without an exponent, in columns 11 to 30, where the standard's fixed format has it."""
     field = image[10:30]
     if field.translate(None, _OF_NUMBERS):
-        return None
+        return False
     try:
-        return float(field) if b"." in field else int(field)
+        float(field)
     except ValueError:
-        return None
+        return False
+    return True
 
 
 def _joined(images: Iterable[bytes]) -> list[bytes]:
@@ -230,9 +254,10 @@ def _joined(images: Iterable[bytes]) -> list[bytes]:
 def _learn(images: list[bytes]) -> list[Card]:
     """Parse cards that are not known yet."""
     # Cards with a continuation are longer: no common form.
-    lines = b"\n".join([one if len(one) == CARD_BYTES else b"?" for one in images]).decode("ascii")
+    cleaned = [one.translate(_PRINTABLE) for one in images]
+    lines = b"\n".join([one if len(one) == CARD_BYTES else b"?" for one in cleaned]).decode("ascii")
     read = []
-    for image, groups in zip(images, _CARDS.findall(lines), strict=True):
+    for raw, image, groups in zip(images, cleaned, _CARDS.findall(lines), strict=True):
         remark, words, keyword, quote, text, whole, number, truth, comment, odd = groups
         value: str | int | float | None
         if odd or ": " in text or (quote and not text and "'" in comment):
@@ -240,7 +265,7 @@ def _learn(images: list[bytes]) -> list[Card]:
             # the beginning of one that ends later.
             card, problem = _parse_odd(image.decode("ascii"))
             if problem:
-                _problems[image] = problem
+                _problems[raw] = problem
             read.append(card)
             continue
         if quote:
@@ -255,12 +280,17 @@ def _learn(images: list[bytes]) -> list[Card]:
             value = int(whole) if whole else truth == "T" if truth else None
         comment = comment.rstrip()
         if quote and image[10] == _QUOTE:
-            _around[image[:11] + image[image.find(b"'", 11) :]] = keyword, comment
-        elif (whole or number) and image[30] == _SPACE and _fixed_number(image) is not None:
-            _around[image[:10] + image[30:]] = keyword, comment
+            _around[image[:11] + image[image.find(b"'", 11) :]] = _what_is_around(keyword, comment)
+        elif (whole or number) and image[30] == _SPACE and _fixed_number(image):
+            _around[image[:10] + image[30:]] = _what_is_around(keyword, comment)
         read.append(_new(Card, (keyword, value, comment)))
     _known.update(zip(images, read, strict=True))
     return read
+
+
+def _what_is_around(keyword: str, comment: str) -> _Around:
+    name, before, after, _, counts = _frame_of(keyword, comment)
+    return keyword, comment, before, after, f"{name}:", counts
 
 
 def _parse_odd(image: str) -> tuple[Card, str]:
