@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import JSON, Text
@@ -19,58 +19,6 @@ _SURROGATES = range(0xDC80, 0xDD00)
 _PLANE = 0x100000
 _TO_STORED = {code: code + _PLANE for code in _SURROGATES}
 _TO_PYTHON = {stored: code for code, stored in _TO_STORED.items()}
-
-
-class ManyTexts(TypeDecorator[str]):
-    """Text of which many values are stored at once: thirty columns of every frame go through it."""
-
-    impl = Text
-    cache_ok = True
-
-    def many_stored(self, values: list[str | None]) -> list[str | None]:
-        """As `process_bind_param` does one of them."""
-        raise NotImplementedError
-
-
-class PathText(ManyTexts):
-    """A file name, whatever bytes it has."""
-
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Store surrogates in plane 16."""
-        return None if value is None else stored_path(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        """Bring them back."""
-        return None if value is None else given_path(value)
-
-    def many_stored(self, values: list[str | None]) -> list[str | None]:
-        """Nearly always they are plain."""
-        if "".join(filter(None, values)).isascii():
-            return values
-        return [None if one is None else stored_path(one) for one in values]
-
-
-class PlainText(ManyTexts):
-    """Text. Characters that PostgreSQL or UTF-8 refuses (NUL, lone surrogates) are written as escapes."""
-
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Make ``value`` storable."""
-        return _plain_or_none(value)
-
-    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
-        """The same, at once."""
-        return _plain_or_none
-
-    def many_stored(self, values: list[str | None]) -> list[str | None]:
-        """Nearly always they are plain."""
-        together = "".join(filter(None, values))
-        if together.isascii() and "\0" not in together:
-            return values
-        return list(map(_plain_or_none, values))
 
 
 def stored_path(path: str) -> str:
@@ -90,8 +38,46 @@ def plain(text: str) -> str:
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _plain_or_none(value: str | None) -> str | None:
-    return value if value is None or (value.isascii() and "\0" not in value) else plain(value)
+class ManyTexts(TypeDecorator[str]):
+    """Text that is stored otherwise where it is not plain ASCII, which it nearly always is."""
+
+    impl = Text
+    cache_ok = True
+    _stored: Callable[[str], str]
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Make ``value`` storable."""
+        return None if value is None else type(self)._stored(value)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
+        """The same, at once."""
+        stored = type(self)._stored
+        return lambda value: None if value is None else stored(value)
+
+    def many_stored(self, values: Sequence[str | None]) -> Sequence[str | None]:
+        """A whole column at once: thirty of them are stored for every frame."""
+        together = "".join(filter(None, values))
+        if together.isascii() and "\0" not in together:
+            return values
+        return [None if one is None else type(self)._stored(one) for one in values]
+
+
+class PathText(ManyTexts):
+    """A file name, whatever bytes it has: surrogates are stored in plane 16, and come back."""
+
+    cache_ok = True
+    _stored = staticmethod(stored_path)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Bring surrogates back."""
+        return None if value is None else given_path(value)
+
+
+class PlainText(ManyTexts):
+    """Text. Characters that PostgreSQL or UTF-8 refuses (NUL, lone surrogates) are written as escapes."""
+
+    cache_ok = True
+    _stored = staticmethod(plain)
 
 
 def printable_path(path: str) -> str:
