@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -62,8 +62,7 @@ class IngestResult:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PathReading:
+class PathReading(NamedTuple):
     """One path as it was read; without ``found`` it was gone, or it changed meanwhile (``settled`` is false)."""
 
     relative_path: str
@@ -258,12 +257,12 @@ def _recorded(
     catalog: Catalog, portions: Iterable[tuple[Drop, list[PathReading]]]
 ) -> Iterator[tuple[Drop, str, IngestResult]]:
     """Write down what was read, some portions in one transaction."""
-    for drop, some in itertools.groupby(portions, key=lambda one: one[0]):
-        readings = (reading for _, portion in some for reading in portion)
-        while batch := list(itertools.islice(readings, _RECORDED)):
-            with uncollected():
+    with uncollected():
+        for drop, some in itertools.groupby(portions, key=lambda one: one[0]):
+            readings = (reading for _, portion in some for reading in portion)
+            while batch := list(itertools.islice(readings, _RECORDED)):
                 results = record_paths(catalog, drop.root, batch, time.time())
-            yield from ((drop, one.relative_path, result) for one, result in zip(batch, results, strict=True))
+                yield from ((drop, one.relative_path, result) for one, result in zip(batch, results, strict=True))
 
 
 class _Path(NamedTuple):
@@ -356,7 +355,7 @@ def _refused(reading: PathReading, reason: str) -> PathReading:
     own = before.members[0]
     empty = _without_content(reading.relative_path, reason, FrameStatus.UNREADABLE)
     found = found_file(empty, own["size"], own["mtime_ns"], own["ctime_ns"])
-    return replace(reading, found=found, status=FrameStatus.UNREADABLE, reason=reason)
+    return reading._replace(found=found, status=FrameStatus.UNREADABLE, reason=reason)
 
 
 def _without_content(relative_path: str, reason: str, status: FrameStatus = FrameStatus.IGNORED) -> FileReading:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, delete, or_, select, update
 from sqlalchemy.exc import DataError
@@ -21,8 +21,7 @@ from avcd.frame import FileReading, JobState, MemberReading
 _Path = tuple[str, str]  # relative path, member
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """One path as it was read, in the form of rows: quick to hand from one process to another.
 
     Attributes

@@ -14,7 +14,8 @@ from typing import Any
 from avcd.errors import ConfigError, HeaderError, ProcessingError, UsageError
 from avcd.frame import CORRECTION, Card, Frame, ImageType
 from avcd.headers.gathering import Hdu
-from avcd.headers.profiles import Key, NamePattern, Profile, Profiles, Value
+from avcd.headers.profile import Key, NamePattern, Profile, Value
+from avcd.headers.profiles import Profiles
 from avcd.headers.translation import translate
 from avcd.headers.values import iso_of_mjd, to_degrees, to_mjd, to_number
 from avcd.sections import Section

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from avcd.frame import Card, HeaderText
-from avcd.headers.profiles import Profile, Profiles, Reading
+from avcd.headers.profile import Profile, Reading
+from avcd.headers.profiles import Profiles
 from avcd.headers.values import to_number
 from avcd.pointing import Place
 
@@ -91,20 +92,15 @@ class Gathered:
 
 def find_cards(profile: Profile, cards: Mapping[str, Card]) -> dict[str, list[Found]]:
     """The cards of every value a profile reads, best first; blank ones, and those whose comment says no, left out."""
-    readings = profile.readings
     found: dict[str, list[Found]] = {}
-    for keyword in cards.keys() & readings.keys():
-        card = cards[keyword]
-        if card.value is None or (isinstance(card.value, str) and not card.value.strip()):
-            continue
-        for reading in readings[keyword]:
+    for name, places in profile.places(tuple(cards)):
+        some = []
+        for keyword, reading in places:
+            card = cards[keyword]
+            if card.value is None or (isinstance(card.value, str) and not card.value.strip()):
+                continue
             if reading.comment is None or reading.comment.search(card.comment):
-                found.setdefault(reading.name, []).append((card, reading))
-    for several in found.values():
-        if len(several) > 1:
-            several.sort(key=_rank)
+                some.append((card, reading))
+        if some:
+            found[name] = some
     return found
-
-
-def _rank(found: Found) -> int:
-    return found[1].rank

@@ -8,7 +8,7 @@ from typing import Any
 from avcd.frame import ImageType
 from avcd.headers.gathering import Gathered
 from avcd.headers.groups import cached_slug
-from avcd.headers.profiles import Profile, typed
+from avcd.headers.profile import Profile, typed
 
 _COMPARED = frozenset(
     {"filter", "binning", "image_type", "exposure_s", "set_temperature_c", "target_name", "telescope"}

@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from avcd.config import Limits
 from avcd.errors import InputError
@@ -32,16 +33,14 @@ _LARGE = 8 * 2**20  # [bytes] from which on a thread is worth its start
 _Hdus = Sequence[tuple[int, Hdu]]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenMember:
+class OpenMember(NamedTuple):
     """A file or an archive's member as far as it is read without understanding it: its HDUs are no frames yet."""
 
     reading: MemberReading
     hdus: _Hdus = ()
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFile:
+class OpenFile(NamedTuple):
     """All that is in one path: the file itself first, then its members."""
 
     relative_path: str

@@ -24,7 +24,8 @@ from avcd.headers.geometry import (
 )
 from avcd.headers.groups import observation_of, session_of
 from avcd.headers.names import read_names, transform
-from avcd.headers.profiles import NUMBERS, Profiles, Reading, typed
+from avcd.headers.profile import NUMBERS, Reading, typed
+from avcd.headers.profiles import Profiles
 from avcd.headers.times import read_times
 from avcd.headers.values import to_number
 
