@@ -94,7 +94,7 @@ def translate(
 def translate_all(
     hdus: Iterable[tuple[Hdu, str]], profiles: Profiles, *, profile: str | None = None, site: str | None = None
 ) -> list[Frame]:
-    """The frames of some HDUs, each with its path. Every step is taken for all of them: a processor has little at hand.
+    """The frames of some HDUs, each with its path. Every step is taken for all of them before the next.
 
     Raises
     ------
