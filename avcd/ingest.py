@@ -29,6 +29,7 @@ from avcd.catalog.types import printable_path
 from avcd.config import Limits
 from avcd.errors import ConfigError, InputError
 from avcd.frame import FileReading, FrameStatus, MemberReading
+from avcd.headers.archives import kind_of
 from avcd.headers.profiles import Profiles, load_profiles
 from avcd.headers.reading import OpenFile, content_of, open_file, understand
 from avcd.uncollected import uncollected
@@ -270,21 +271,21 @@ class _Path(NamedTuple):
 
     relative_path: str
     stat: os.stat_result | None  # None: it was gone, or it changed meanwhile (``settled`` is false)
-    content: bytes | None = None  # of a small file
+    content: bytes | None = None  # of a small file that is no archive
     opened: OpenFile | None = None
     reading: FileReading | None = None
     settled: bool = True
 
 
 def _fetch(drop: Drop, relative_path: str) -> _Path:
-    """One path, with its bytes where they are few."""
+    """One path, with its bytes where they are few, and one whole."""
     path = f"{drop.base}/{relative_path}"
     before = _stat(path)
     if before is None:
         return _Path(relative_path, None)
     if not stat.S_ISREG(before.st_mode):
         return _Path(relative_path, before, reading=_without_content(relative_path, "not a regular file"))
-    if before.st_size > _SMALL:
+    if before.st_size > _SMALL or kind_of(relative_path) not in ("fits", "fz", "compressed"):
         return _Path(relative_path, before)
     try:
         fetched = _Path(relative_path, before, content_of(path))

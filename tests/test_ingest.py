@@ -185,6 +185,21 @@ def test_a_value_the_catalogue_cannot_hold_makes_the_file_unreadable(catalog, dr
     assert known_files(catalog, "drop").keys() == {"a.fits"}
 
 
+def test_an_archive_replaced_while_it_is_read_is_not_recorded(catalog, drop, monkeypatch):
+    """However small it is: its members are read one by one."""
+    for number, name in enumerate(("a", "b")):
+        with zipfile.ZipFile(drop / f"{name}.zip", "w") as archive:
+            archive.write(write_frame(drop / f"{name}.fits", number), f"{name}.fits")
+
+    def read_and_replace(*arguments, **options):
+        (drop / "b.zip").replace(drop / "a.zip")
+        return real(*arguments, **options)
+
+    real = ingest.open_file
+    monkeypatch.setattr(ingest, "open_file", read_and_replace)
+    assert not take(catalog, drop, "a.zip").settled
+
+
 @pytest.mark.parametrize("step", ["open_file", "understand"])
 def test_a_defect_in_reading_ends_nothing_and_is_told(step, catalog, drop, monkeypatch, caplog):
     def fail(*_arguments, **_options):
