@@ -27,7 +27,7 @@ from avcd.catalog import Catalog
 from avcd.catalog.recording import FoundFile, found_file, found_files
 from avcd.catalog.types import printable_path
 from avcd.config import Limits
-from avcd.errors import ConfigError, InputError
+from avcd.errors import InputError
 from avcd.frame import FileReading, FrameStatus, MemberReading
 from avcd.headers.archives import kind_of
 from avcd.headers.profiles import Profiles, load_profiles
@@ -88,11 +88,6 @@ def read_paths(drop: Drop, relative_paths: Iterable[str], profiles: Profiles, li
     ----------
     relative_paths
         Below the drop directory, as `os.scandir` spells them (bytes that are no UTF-8 as surrogates).
-
-    Raises
-    ------
-    ConfigError
-        The drop directory's profile or site does not exist.
     """
     found: list[PathReading] = []
     opened: list[_Path] = []
@@ -271,14 +266,14 @@ class _Path(NamedTuple):
 
     relative_path: str
     stat: os.stat_result | None  # None: it was gone, or it changed meanwhile (``settled`` is false)
-    content: bytes | None = None  # of a small file that is no archive
+    content: bytes | None = None
     opened: OpenFile | None = None
     reading: FileReading | None = None
     settled: bool = True
 
 
 def _fetch(drop: Drop, relative_path: str) -> _Path:
-    """One path, with its bytes where they are few, and one whole."""
+    """One path; of a small file that is neither an archive nor ignored with its bytes."""
     path = f"{drop.base}/{relative_path}"
     before = _stat(path)
     if before is None:
@@ -295,7 +290,7 @@ def _fetch(drop: Drop, relative_path: str) -> _Path:
 
 
 def _open(drop: Drop, fetched: _Path, limits: Limits) -> _Path:
-    """One path with its HDUs; its bytes are let go."""
+    """One path with its HDUs."""
     relative_path, before, content, _, reading, _ = fetched
     if before is None or reading is not None:
         return fetched
@@ -316,11 +311,10 @@ def _if_settled(one: _Path, path: str) -> _Path:
 
 
 def _understood(drop: Drop, opened: Sequence[_Path], profiles: Profiles) -> list[PathReading]:
+    """What is in the files, in the form of rows."""
     contents = [one.opened for one in opened if one.opened]
     try:
         readings = iter(understand(contents, profiles, profile=drop.profile, site=drop.site))
-    except ConfigError:
-        raise
     except Exception as error:
         if len(opened) > 1:  # whichever it is, the others are understood
             return [reading for one in opened for reading in _understood(drop, [one], profiles)]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the search for circles of objects, which takes a tenth of the time of planning a night or recording it."""
+    """Without the search for circles of objects, which takes up to a tenth of the time of planning a night, or of reading and recording it."""
     collects = gc.isenabled()
     gc.disable()
     try:

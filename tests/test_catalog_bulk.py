@@ -6,6 +6,7 @@ from avcd.catalog.among import among
 from avcd.catalog.bulk import execute_many, insert_many
 from avcd.catalog.models import frames, job_inputs, jobs
 from avcd.catalog.rows import frame_to_row
+from avcd.catalog.types import JsonText
 from catalogue import make_frame
 
 ODD = "a\0b\udcff 'quoted' \"%(name)s\" {x} ümläut \\ \n"
@@ -14,6 +15,7 @@ ODD = "a\0b\udcff 'quoted' \"%(name)s\" {x} ümläut \\ \n"
 def test_rows_are_those_that_sqlalchemy_writes(catalog):
     made = [make_frame("a", t_min=None, gain=float("nan")), make_frame("b", target_name=ODD, warnings=(ODD,))]
     rows = [{**frame_to_row(one), "first_seen": 1.5, "read_path": "d\udcff/x.fits"} for one in made]
+    rows[0]["cards"] = JsonText('[["A", 1, ""]]')  # beside what is no text yet
     found = []
     for write in (
         lambda connection: connection.execute(insert(frames), rows),

@@ -13,7 +13,7 @@ from astropy.io import fits
 from avcd import ingest
 from avcd.catalog import Catalog
 from avcd.config import Limits
-from avcd.errors import StorageError
+from avcd.errors import ConfigError, StorageError
 from avcd.frame import FrameStatus
 from avcd.headers import reading
 from avcd.headers.profiles import load_profiles
@@ -185,19 +185,20 @@ def test_a_value_the_catalogue_cannot_hold_makes_the_file_unreadable(catalog, dr
     assert known_files(catalog, "drop").keys() == {"a.fits"}
 
 
-def test_an_archive_replaced_while_it_is_read_is_not_recorded(catalog, drop, monkeypatch):
-    """However small it is: its members are read one by one."""
+@pytest.mark.parametrize("ending", ["zip", "txt"])
+def test_what_is_read_in_pieces_is_not_recorded_when_it_is_replaced_meanwhile(ending, catalog, drop, monkeypatch):
+    """However small it is: an archive's members, and what is only hashed, are not fetched beforehand."""
     for number, name in enumerate(("a", "b")):
-        with zipfile.ZipFile(drop / f"{name}.zip", "w") as archive:
+        with zipfile.ZipFile(drop / f"{name}.{ending}", "w") as archive:
             archive.write(write_frame(drop / f"{name}.fits", number), f"{name}.fits")
 
     def read_and_replace(*arguments, **options):
-        (drop / "b.zip").replace(drop / "a.zip")
+        (drop / f"b.{ending}").replace(drop / f"a.{ending}")
         return real(*arguments, **options)
 
     real = ingest.open_file
     monkeypatch.setattr(ingest, "open_file", read_and_replace)
-    assert not take(catalog, drop, "a.zip").settled
+    assert not take(catalog, drop, f"a.{ending}").settled
 
 
 @pytest.mark.parametrize("step", ["open_file", "understand"])
@@ -219,6 +220,7 @@ def test_a_defect_in_reading_ends_nothing_and_is_told(step, catalog, drop, monke
     [
         (KeyError("oh"), "its header is not understood"),
         (RuntimeError("oh"), "avcd failed to read it: RuntimeError: oh"),
+        (ConfigError("no site is named 'oh'"), "avcd failed to read it: ConfigError: no site"),
     ],
 )
 def test_one_file_that_cannot_be_understood_is_no_burden_to_those_read_with_it(error, said, drop, monkeypatch):

@@ -14,6 +14,7 @@ from sqlalchemy.types import TypeEngine
 from avcd.catalog.types import JsonText, ManyTexts
 
 _Row = Mapping[str, Any]
+_AS_IT_IS = frozenset({JsonText, type(None)})
 _Storing = Callable[[Sequence[_Row]], list[Sequence[Any]]]
 
 
@@ -92,7 +93,7 @@ def _storing(dialect: Dialect, table: Table, names: Sequence[str], defaults: _Ro
     single = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
 
     def stored(rows: Sequence[_Row]) -> list[Sequence[Any]]:
-        if len(rows) == 1:
+        if len(rows) == 1:  # which a column each would take longer
             row = rows[0]
             alone = [row[name] if name in row else defaults[name] for name in names]
             return [(one if store is None else store(one),) for one, store in zip(alone, single, strict=True)]
@@ -112,9 +113,13 @@ def _stored_column(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Sequenc
     process: Callable[[Any], Any] | None = kind.dialect_impl(dialect).bind_processor(dialect)
     if process is None:
         return None
-    if isinstance(kind, JSON):
-        return lambda values: [one if type(one) is JsonText else process(one) for one in values]
-    return lambda values: list(map(process, values))
+
+    def stored(values: Sequence[Any]) -> Sequence[Any]:
+        if isinstance(kind, JSON) and _AS_IT_IS.issuperset(map(type, values)):
+            return values  # a driver takes it, but not beside what is made of others
+        return list(map(process, values))
+
+    return stored
 
 
 @functools.lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from typing import NamedTuple
 
 from avcd.errors import HeaderError
 from avcd.frame import Card, HeaderText
@@ -46,8 +46,20 @@ _quoted = json.encoder.encode_basestring_ascii
 _LITERALS: Mapping[object, str] = {None: "null", True: "true", False: "false"}
 
 _known: dict[bytes, Card] = {}
-# What stands around the value of cards in fixed format: keyword, comment, and the last of them.
-_Around = tuple[str, str, str, str, str, bool]  # and what stands around the value in JSON
+
+
+class _Around(NamedTuple):
+    """What stands around the value of a card in fixed format, in the header and in JSON."""
+
+    keyword: str
+    comment: str
+    before: str
+    after: str
+    name: str
+    counts: bool  # for the frame's identity
+
+
+# By the card's bytes without its value; and the last of such cards.
 _around: dict[bytes, _Around] = {}
 _last: dict[bytes, bytes] = {}
 _problems: dict[bytes, str] = {}
@@ -71,11 +83,11 @@ class Header:
         self,
         cards: Iterable[Card],
         images: Iterable[bytes] | None = None,
-        others: Mapping[int, _Around] = MappingProxyType({}),
+        others: Mapping[int, _Around] | None = None,
     ) -> None:
         self.cards = tuple(cards)
         self.images = tuple(images) if images is not None else (b"",) * len(self.cards)
-        self._others = others  # cards of which nothing but the value is new, by their place
+        self._others = others or {}  # what is around the cards of which nothing but the value is new, by their place
         self._by_keyword: dict[str, Card] | None = None
 
     def __iter__(self) -> Iterator[tuple[Card, bytes]]:
@@ -111,9 +123,9 @@ class Header:
         found = list(map(_texts.get, self.images))
         for number, (_, _, before, after, name, counts) in self._others.items():
             value = self.cards[number][1]
-            said_so = _quoted(value) if type(value) is str else repr(value)
-            body = before + said_so
-            found[number] = body + after, name + said_so, body + "]" if counts else ""
+            written = _quoted(value) if type(value) is str else repr(value)
+            body = before + written
+            found[number] = body + after, name + written, body + "]" if counts else ""
         if not all(found):
             if len(_texts) > _MOST_KNOWN:
                 _texts.clear()
@@ -183,23 +195,20 @@ def read_cards(block: bytes) -> Header:
         missing = []
         for number, card in enumerate(found):
             if card is None:
-                around = _with_another_value(images[number], found, number)
-                if around is None:
+                like = _with_another_value(images[number])
+                if like is None:
                     missing.append(number)
                 else:
-                    others[number] = around
+                    found[number], others[number] = like
         if missing:
             for number, card in zip(missing, _learn([images[one] for one in missing]), strict=True):
                 found[number] = card
     return Header(found, images, others)  # type: ignore[arg-type]
 
 
-def _with_another_value(image: bytes, found: list[Card | None], number: int) -> _Around | None:
-    """A card that differs from one that was parsed in nothing but its value goes to its place, and what is around it is given.
-
-    None where it is not known to.
-    """
-    value: str | int | float
+def _with_another_value(image: bytes) -> tuple[Card, _Around] | None:
+    """A card that differs from one that was parsed in nothing but its value; None where it is not known to."""
+    value: str | int | float | None
     if image[10] == _QUOTE:
         end = image.find(b"'", 11)
         shape = image[:11] + image[end:]
@@ -213,31 +222,25 @@ def _with_another_value(image: bytes, found: list[Card | None], number: int) -> 
     else:
         shape = image[:10] + image[30:]
         around = _around.get(shape)
-        field = image[10:30]
-        if around is None or field.translate(None, _OF_NUMBERS):
-            return None
-        try:
-            value = float(field) if b"." in field else int(field)
-        except ValueError:
+        value = None if around is None else _fixed_number(image)
+        if around is None or value is None:
             return None
     card: Card = _new(Card, (around[0], value, around[1]))
     if _last.get(shape) == image:  # it comes in one frame after the other
         _known[image] = card
     _last[shape] = image
-    found[number] = card
-    return around
+    return card, around
 
 
-def _fixed_number(image: bytes) -> bool:
-    """Whether there is a number, without an exponent, in columns 11 to 30, where the standard's fixed format has it."""
+def _fixed_number(image: bytes) -> int | float | None:
+    """The number, without an exponent, in columns 11 to 30, where the standard's fixed format has it; None without one."""
     field = image[10:30]
     if field.translate(None, _OF_NUMBERS):
-        return False
+        return None
     try:
-        float(field)
+        return float(field) if b"." in field else int(field)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _joined(images: Iterable[bytes]) -> list[bytes]:
@@ -280,9 +283,9 @@ def _learn(images: list[bytes]) -> list[Card]:
             value = int(whole) if whole else truth == "T" if truth else None
         comment = comment.rstrip()
         if quote and image[10] == _QUOTE:
-            _around[image[:11] + image[image.find(b"'", 11) :]] = _what_is_around(keyword, comment)
-        elif (whole or number) and image[30] == _SPACE and _fixed_number(image):
-            _around[image[:10] + image[30:]] = _what_is_around(keyword, comment)
+            _around[raw[:11] + raw[raw.find(b"'", 11) :]] = _what_is_around(keyword, comment)
+        elif (whole or number) and image[30] == _SPACE and _fixed_number(raw) is not None:
+            _around[raw[:10] + raw[30:]] = _what_is_around(keyword, comment)
         read.append(_new(Card, (keyword, value, comment)))
     _known.update(zip(images, read, strict=True))
     return read
@@ -290,7 +293,7 @@ def _learn(images: list[bytes]) -> list[Card]:
 
 def _what_is_around(keyword: str, comment: str) -> _Around:
     name, before, after, _, counts = _frame_of(keyword, comment)
-    return keyword, comment, before, after, f"{name}:", counts
+    return _Around(keyword, comment, before, after, f"{name}:", counts)
 
 
 def _parse_odd(image: str) -> tuple[Card, str]:

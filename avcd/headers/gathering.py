@@ -93,7 +93,7 @@ class Gathered:
 def find_cards(profile: Profile, cards: Mapping[str, Card]) -> dict[str, list[Found]]:
     """The cards of every value a profile reads, best first; blank ones, and those whose comment says no, left out."""
     found: dict[str, list[Found]] = {}
-    for name, places in profile.places(tuple(cards)):
+    for name, places in profile.places(cards):
         some = []
         for keyword, reading in places:
             card = cards[keyword]

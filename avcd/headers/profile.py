@@ -59,7 +59,7 @@ NUMBERS = (
     "s_ra",
     "s_dec",
 )
-_MOST_SETS = 1000  # of keywords, remembered
+_MOST_PLACES = 100  # sets of cards of which it is remembered where they have the values
 _WHOLE = ("n_combined", "sequence_total", "calib_level")
 
 
@@ -275,19 +275,20 @@ class Profile(_Part):
     def _places(self) -> dict[tuple[str, ...], list[tuple[str, list[tuple[str, Reading]]]]]:
         return {}
 
-    def places(self, keywords: tuple[str, ...]) -> Sequence[tuple[str, Sequence[tuple[str, Reading]]]]:
+    def places(self, keywords: Iterable[str]) -> Sequence[tuple[str, Sequence[tuple[str, Reading]]]]:
         """Where the values stand in a header of these keywords: of each the cards, best first. Most of a night are alike."""
-        known = self._places.get(keywords)
+        telling = tuple(filter(self.readings.__contains__, keywords))
+        known = self._places.get(telling)
         if known is None:
             found: dict[str, list[tuple[str, Reading]]] = {}
-            for keyword in self.readings.keys() & keywords:
+            for keyword in telling:
                 for reading in self.readings[keyword]:
                     found.setdefault(reading.name, []).append((keyword, reading))
             for several in found.values():
                 several.sort(key=lambda one: one[1].rank)
-            if len(self._places) >= _MOST_SETS:
+            if len(self._places) >= _MOST_PLACES:
                 self._places.clear()
-            known = self._places[keywords] = list(found.items())
+            known = self._places[telling] = list(found.items())
         return known
 
     @cached_property

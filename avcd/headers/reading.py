@@ -91,7 +91,7 @@ def open_file(
     limits
         What is too large to unpack.
     content
-        Its bytes, where they are at hand already.
+        Its bytes, where they are at hand already; of an archive, or what is ignored, they are not asked for.
     digest
         Whether the SHA-256 of files that are no archives is asked for, beside that of their pixels.
 
@@ -133,6 +133,7 @@ def understand(
 
 
 def _joined(relative_path: str, members: Sequence[MemberReading]) -> FileReading:
+    """A file with its members; an archive of which no member is readable is not readable itself."""
     file, *others = members
     if others and all(one.status is FrameStatus.UNREADABLE for one in others):
         reason = f"nothing in it is readable: {others[0].reason}"
@@ -143,6 +144,7 @@ def _joined(relative_path: str, members: Sequence[MemberReading]) -> FileReading
 def _understood(
     members: Sequence[tuple[str, OpenMember]], translated: Callable[[Sequence[tuple[Hdu, str]]], list[Frame]]
 ) -> list[MemberReading]:
+    """Members, each after the path of its file, with the frames that their HDUs are translated to."""
     hdus = [
         (hdu, f"{path}/{one.reading.member}" if one.reading.member else path)
         for path, one in members

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avcd.errors import ArchiveError, FrameError, HeaderError
-from avcd.headers.cards import read_cards
+from avcd.headers import cards
+from avcd.headers.cards import Header, read_cards
 from avcd.headers.quick import read_header
 from avcd.headers.structure import header_end, read_parts
 
@@ -200,6 +201,28 @@ def test_the_texts_kept_are_json_of_the_cards():
             values.setdefault(one.keyword, one.value)
     assert json.loads(text.values) == values
     assert values["DATE-OBS"] == "2024-01-01T00:00:00"
+
+
+def test_cards_that_differ_in_their_value_alone_are_parsed_once(monkeypatch):
+    """They are put together from what stands around the value, in the header and in JSON: as if each were the first."""
+    forms = (
+        "CCD-TEMP=%21.4f / [\xb0C]",
+        "DATE-OBS= '2026-01-15T21:36:%06.3f' / UTC \x01",
+        'FOCUS   =%21d / "steps"',
+        "NOTE    = 'Ω is \\ and \" %05.2f'",
+        "COMMENT %g",
+    )
+    learnt = []
+    real = cards._learn
+    monkeypatch.setattr(cards, "_learn", lambda images: learnt.append(len(images)) or real(images))
+    for number in range(20):
+        lines = [(form % (number + 0.25 if "f" in form or "g" in form else number)).ljust(80) for form in forms]
+        header = read_cards("".join(lines).encode("latin-1", "replace"))
+        again = Header(header.cards)
+        assert header.texts() == again.texts()
+        assert json.loads(header.texts()[1].cards) == [list(one) for one in header.cards]
+        assert header.first("CCD-TEMP").value == number + 0.25
+    assert learnt == [5] + 19 * [1], "only the comment is new every time"
 
 
 def test_a_problem_is_told_every_time_though_cards_are_known():
