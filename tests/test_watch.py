@@ -4,10 +4,12 @@ import logging
 import queue
 import re
 import shutil
+import sys
 import time
 from contextlib import contextmanager
 
 import pytest
+from watchdog.observers.api import ObservedWatch
 from watchdog.observers.polling import PollingObserver
 
 from avcd.watch import DropWatcher, SettledFiles, remote_file_system
@@ -372,3 +374,13 @@ def test_a_watch_that_is_no_longer_trusted_is_replaced_by_polling_for_good(tmp_p
         (drop / "a.fits").write_bytes(b"x")
         hints.until(("drop", "a.fits"))
     assert [one.levelno for one in caplog.records].count(logging.WARNING) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+def test_an_event_on_its_way_while_a_watch_is_stopped_is_no_error(tmp_path, caplog):
+    from watchdog.observers import inotify
+
+    emitter = inotify.InotifyEmitter(queue.Queue(), ObservedWatch(str(tmp_path), recursive=False))
+    emitter.queue_events(0.0)  # as after its end
+    inotify.logger.error("another one")
+    assert [one.getMessage() for one in caplog.records] == ["another one"]

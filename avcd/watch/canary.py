@@ -9,6 +9,7 @@ tells of it.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import queue
 import re
@@ -119,6 +120,14 @@ def sound(base: Path, make_observer: Callable[[], BaseObserver], *, may_write: b
         return _write(base, listener) if may_write else _open(base, listener)
     finally:
         end(observer)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "when the thread is inactive" not in record.getMessage()
+
+
+# An event that is on its way while its watch is stopped is no error, as watchdog has it.
+logging.getLogger("watchdog.observers.inotify").addFilter(_is_news)
 
 
 def end(observer: BaseObserver) -> None:
