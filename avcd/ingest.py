@@ -82,7 +82,7 @@ def read_path(drop: Drop, relative_path: str, profiles: Profiles, limits: Limits
 def read_paths(drop: Drop, relative_paths: Iterable[str], profiles: Profiles, limits: Limits) -> list[PathReading]:
     """Read files of a drop directory. Bad content is a status with its reason, never an exception.
 
-    Each step is taken for many files at a time, which takes two thirds of the time: a processor's cache holds one step, not all.
+    Each step is taken for many files before the next, in half to two thirds of the time: a processor's cache holds one step, not all.
 
     Parameters
     ----------
