@@ -29,7 +29,7 @@ from avcd.catalog.types import printable_path
 from avcd.config import Limits
 from avcd.errors import InputError
 from avcd.frame import FileReading, FrameStatus, MemberReading
-from avcd.headers.archives import kind_of
+from avcd.headers.archives import FRAME_KINDS, kind_of
 from avcd.headers.profiles import Profiles, load_profiles
 from avcd.headers.reading import OpenFile, content_of, open_file, understand
 from avcd.uncollected import uncollected
@@ -280,7 +280,7 @@ def _fetch(drop: Drop, relative_path: str) -> _Path:
         return _Path(relative_path, None)
     if not stat.S_ISREG(before.st_mode):
         return _Path(relative_path, before, reading=_without_content(relative_path, "not a regular file"))
-    if before.st_size > _SMALL or kind_of(relative_path) not in ("fits", "fz", "compressed"):
+    if before.st_size > _SMALL or kind_of(relative_path) not in FRAME_KINDS:
         return _Path(relative_path, before)
     try:
         fetched = _Path(relative_path, before, content_of(path))

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from watchdog.observers.api import ObservedWatch
@@ -134,11 +134,16 @@ class Hints:
         self.queue.put((root, relative_path))
 
     def until(self, wanted: tuple[str, str], timeout_s: float = 10) -> set[tuple[str, str]]:
+        """All hints up to the one that is wanted, or up to the end of the time."""
         seen = set()
         end = time.monotonic() + timeout_s
-        while wanted not in seen:
-            seen.add(self.queue.get(timeout=max(end - time.monotonic(), 0.01)))
+        with suppress(queue.Empty):
+            while wanted not in seen:
+                seen.add(self.queue.get(timeout=max(end - time.monotonic(), 0.01)))
         return seen
+
+    def come(self, wanted: tuple[str, str]) -> bool:
+        return wanted in self.until(wanted)
 
 
 @pytest.fixture
@@ -154,11 +159,11 @@ def test_hints_for_what_is_written_moved_and_made(tmp_path, hints, mode):
     watcher.start()
     try:
         (drop / "Ñandú 1.part").write_bytes(b"x")
-        hints.until(("nas", "Ñandú 1.part"))
+        assert hints.come(("nas", "Ñandú 1.part"))
         (drop / "Ñandú 1.part").rename(drop / "sub" / "Ñandú 1.fits")
-        hints.until(("nas", "sub/Ñandú 1.fits"))
+        assert hints.come(("nas", "sub/Ñandú 1.fits"))
         (drop / "later").mkdir()
-        hints.until(("nas", "later"))
+        assert hints.come(("nas", "later"))
     finally:
         watcher.stop()
 
@@ -173,6 +178,7 @@ def test_reading_a_file_is_no_hint(tmp_path, hints):
         old.read_bytes()
         (tmp_path / "new.fits").write_bytes(b"y")
         seen = hints.until(("drop", "new.fits"))
+        assert ("drop", "new.fits") in seen
         assert ("drop", "old.fits") not in seen
     finally:
         watcher.stop()
@@ -188,7 +194,7 @@ def test_a_drop_directory_may_come_late_vanish_and_come_again(tmp_path, hints, m
             drop.mkdir()
             watcher.refresh()
             (drop / name).write_bytes(b"x")
-            hints.until(("drop", name))
+            assert hints.come(("drop", name))
             shutil.rmtree(drop)
             watcher.refresh()
     finally:
@@ -218,7 +224,7 @@ def test_no_watches_left_is_said_and_the_directory_polled(tmp_path, hints, monke
     with watching({"drop": tmp_path}, hints, caplog) as watcher:
         assert watcher.modes == {"drop": "polling"}
         (tmp_path / "a.fits").write_bytes(b"x")
-        hints.until(("drop", "a.fits"))
+        assert hints.come(("drop", "a.fits"))
     assert "max_user_watches" in caplog.text
 
 
@@ -254,7 +260,7 @@ def test_where_the_systems_events_do_not_arrive_the_directory_is_polled_with_a_w
     with watching({"drop": tmp_path}, hints, caplog, canaries=["drop"] if may_write else []) as watcher:
         assert watcher.modes == {"drop": "polling"}
         (tmp_path / "new.fits").write_bytes(b"x")
-        hints.until(("drop", "new.fits"))
+        assert hints.come(("drop", "new.fits"))
     (warning,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert str(tmp_path) in warning
     assert "polled every 0.05 s" in warning
@@ -332,7 +338,7 @@ def test_a_network_share_is_polled_with_a_warning_and_only_that(tmp_path, hints,
     with watching({"local": local, "share": share}, hints, caplog) as watcher:
         assert watcher.modes == {"local": "native", "share": "polling"}
         (share / "a.fits").write_bytes(b"x")
-        hints.until(("share", "a.fits"))
+        assert hints.come(("share", "a.fits"))
     (warning,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert "on nfs4, events do not tell what other machines do" in warning
 
@@ -347,14 +353,14 @@ def test_polling_hints_at_whatever_happens_on_a_share(tmp_path, hints, caplog, g
             (drop / "a.fits").unlink()
         elif gone == "renamed":
             (drop / "a.fits").rename(drop / "b.fits")
-            hints.until(("nas", "b.fits"))
+            assert hints.come(("nas", "b.fits"))
             return
         elif gone == "replaced":
             (tmp_path / "new").write_bytes(b"yy")
             (tmp_path / "new").replace(drop / "a.fits")
         else:
             (drop / "a.fits").rename(tmp_path / "a.fits")
-        hints.until(("nas", "a.fits"))
+        assert hints.come(("nas", "a.fits"))
 
 
 def test_a_watch_that_is_no_longer_trusted_is_replaced_by_polling_for_good(tmp_path, hints, caplog):
@@ -372,7 +378,7 @@ def test_a_watch_that_is_no_longer_trusted_is_replaced_by_polling_for_good(tmp_p
         assert watcher.refresh() == ["drop"]
         assert watcher.modes == {"drop": "polling"}
         (drop / "a.fits").write_bytes(b"x")
-        hints.until(("drop", "a.fits"))
+        assert hints.come(("drop", "a.fits"))
     assert [one.levelno for one in caplog.records].count(logging.WARNING) == 1
 
 

@@ -25,6 +25,7 @@ from avcd.errors import ArchiveError
 _BLOCK = 1 << 20
 _ALWAYS_BELIEVED = 16 << 20
 FITS_SUFFIXES = (".fit", ".fits", ".fts")
+FRAME_KINDS = ("fits", "fz", "compressed")  # of `kind_of`, that hold frames and are no archives
 _COMPRESSED = (".gz", ".bz2")
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".webp", ".bmp", ".thm", "thumbs.db")

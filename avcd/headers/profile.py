@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
@@ -117,8 +117,8 @@ class Reading:
     source: str
 
 
-class NamePattern(_Part):
-    """A pattern over the path below the drop directory; its named groups and ``values`` say what the header may not.
+class _Pattern(_Part):
+    """A regular expression whose named groups say values of a frame; ``values`` are those that go with every match.
 
     ``contains`` saves time: a text in small letters without which, in any case of letters, the pattern cannot fit.
     """
@@ -127,23 +127,26 @@ class NamePattern(_Part):
     contains: str = ""
     values: Mapping[str, Any] = {}
 
+    may_give: ClassVar[frozenset[str]]
+    flags: ClassVar[re.RegexFlag] = re.NOFLAG
+
+    _contains = field_validator("contains")(_small)
+
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, text: str) -> str:
-        _among(re.compile(text).groupindex, _NAME_VALUES, "value")
+        _among(re.compile(text).groupindex, cls.may_give, "value")
         return text
-
-    _contains = field_validator("contains")(_small)
 
     @field_validator("values")
     @classmethod
     def _known(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        return _typed(values, _NAME_VALUES)
+        return _typed(values, cls.may_give)
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
         """The compiled pattern."""
-        return re.compile(self.pattern)
+        return re.compile(self.pattern, self.flags)
 
     @cached_property
     def gives(self) -> frozenset[str]:
@@ -151,35 +154,17 @@ class NamePattern(_Part):
         return frozenset({*self.values, *self.regex.groupindex})
 
 
-class HistoryPattern(_Part):
-    """A pattern over the lines of HISTORY; its named groups and ``values`` say what was done to the pixels."""
+class NamePattern(_Pattern):
+    """A pattern over the path below the drop directory, which says what the header may not."""
 
-    pattern: str
-    contains: str = ""
-    values: Mapping[str, Any] = {}
+    may_give = _NAME_VALUES
 
-    _contains = field_validator("contains")(_small)
 
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, text: str) -> str:
-        _among(re.compile(text).groupindex, _HISTORY_VALUES, "value")
-        return text
+class HistoryPattern(_Pattern):
+    """A pattern over the lines of HISTORY, all at once, which say what was done to the pixels."""
 
-    @field_validator("values")
-    @classmethod
-    def _known(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        return _typed(values, _HISTORY_VALUES)
-
-    @cached_property
-    def regex(self) -> re.Pattern[str]:
-        """The compiled pattern, for all lines at once."""
-        return re.compile(self.pattern, re.MULTILINE)
-
-    @cached_property
-    def gives(self) -> frozenset[str]:
-        """The values it may say."""
-        return frozenset({*self.values, *self.regex.groupindex})
+    may_give = _HISTORY_VALUES
+    flags = re.MULTILINE
 
 
 class Match(_Part):

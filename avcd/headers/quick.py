@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from avcd.errors import ArchiveError, FrameError
-from avcd.headers.archives import FITS_SUFFIXES, kind_of
+from avcd.headers.archives import FITS_SUFFIXES, FRAME_KINDS, kind_of
 from avcd.headers.cards import Header
 from avcd.headers.hdus import header_of
 from avcd.headers.structure import Part, read_headers
@@ -22,7 +22,6 @@ _PIECE = 1 << 16
 _PACKED = 1 << 13
 _INFLATED = 2880 * 3  # most headers end in their first three blocks
 _GZIP = 16 + zlib.MAX_WBITS
-_FRAMES = ("fits", "fz", "compressed")
 
 
 def read_header(path: Path | str) -> Header:
@@ -128,7 +127,7 @@ def _stream(path: str) -> Iterator[tuple[Callable[[int], bytes], Callable[[int],
     try:
         if kind_of(path) == "zip":
             with zipfile.ZipFile(path) as archive:
-                name = next((one for one in archive.namelist() if kind_of(one) in _FRAMES), None)
+                name = next((one for one in archive.namelist() if kind_of(one) in FRAME_KINDS), None)
                 if name is None:
                     raise ArchiveError("no frame in the archive")
                 with archive.open(name) as member:
