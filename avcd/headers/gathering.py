@@ -17,7 +17,8 @@ from avcd.pointing import Place
 class Hdu:
     """One HDU as it was read: identity, cards, shape (slowest axis first), and what is wrong with its cards.
 
-    ``by_keyword`` has the first card of each keyword, where they are sorted out already. ``exposure_id`` and ``detector`` are set for one image among several of a file: the first one's id, and its name.
+    ``by_keyword`` has the first card of each keyword, where they are sorted out already. ``exposure_id`` and
+    ``detector`` are set for one image among several of a file: the first one's id, and its name.
     """
 
     id: str
