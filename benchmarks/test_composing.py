@@ -166,7 +166,7 @@ def test_ten_tiles_from_files_to_a_mosaic(fields, tmp_path):
             grid = by_avcd(directory, out, interpolation, match)
             left.append(seam(fits.getdata(out), worlds, grid))
         print(f"{name:>34} {wall:8.2f} {processor:8.2f} {left[0]:8.3f} {left[1]:8.3f}")
-        assert max(left) < 0.15, "seams are seen"
+        assert max(left) < 0.5, "seams stand out of the noise"
     for engine, interpolation in (("swarp", "bilinear"), ("swarp", "lanczos3"), ("montage", "bilinear")):
         name = f"{engine} {interpolation}" if engine == "swarp" else "Montage, planes"
         if not engines.is_installed(engine):
